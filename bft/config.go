@@ -1,0 +1,101 @@
+package bft
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/baluarte-bft/baluarte/crypto"
+)
+
+// Config is the same for all replicas of an epoch, Self and the batch bounds excepted.
+type Config struct {
+	Self    ReplicaID
+	Cluster Digest // digest of the genesis manifest
+	Epoch   Epoch
+	// Members are the public keys of the replicas, by ReplicaID.
+	Members []crypto.PublicKey
+
+	// Interval is K: a checkpoint is taken at each multiple of it.
+	Interval Seq
+	// Window is L: the high watermark is H = h + L. A multiple of Interval, at least twice it.
+	Window Seq
+	// Pipeline is W: how many numbers may be proposed and not committed; at most 64 and Window.
+	Pipeline Seq
+
+	// MaxBatchOps and MaxBatchBytes bound a proposal. Each must hold one bundle of the largest size.
+	MaxBatchOps, MaxBatchBytes int
+	// MaxBundleOps and MaxBundleBytes bound a bundle.
+	MaxBundleOps, MaxBundleBytes int
+	// MaxPoolBytes bounds the waiting bundles of all clients together.
+	MaxPoolBytes int
+	// PoolFloor is the number of operations that may always wait (rule 26).
+	PoolFloor int
+
+	// RequestTimeout is the time from a pre-prepare to its execution after which the primary is suspected.
+	RequestTimeout Time
+	// MaxTimeout bounds the back-off of RequestTimeout.
+	MaxTimeout Time
+	// SuspectFloor is the least d of rule 14.
+	SuspectFloor Time
+	// StatusInterval is how often a replica tells its peers where it stands.
+	StatusInterval Time
+	// ClockAhead is how far a fresh proposal's time may lie ahead of a backup's clock; ClockBehind
+	// how far behind, doubled with each failed view (rule 5).
+	ClockAhead, ClockBehind Time
+}
+
+// DefaultConfig holds the defaults that docs/configuration.md lists. Self, Cluster and Members are unset.
+func DefaultConfig() Config {
+	return Config{
+		Interval: 512, Window: 1024, Pipeline: 8,
+		MaxBatchOps: 4096, MaxBatchBytes: 2 << 20,
+		MaxBundleOps: 256, MaxBundleBytes: 1280 << 10,
+		MaxPoolBytes: 64 << 20, PoolFloor: 16384,
+		RequestTimeout: Second, MaxTimeout: 16 * Second,
+		SuspectFloor: 300 * Millisecond, StatusInterval: 100 * Millisecond,
+		ClockAhead: 2 * Second, ClockBehind: 4 * Second,
+	}
+}
+
+// N is the number of replicas.
+func (c *Config) N() int { return len(c.Members) }
+
+// Validate says what is wrong with c, all at once.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	bad(len(c.Members) >= 4, "members: %d, but at least 4 are needed to tolerate one fault", len(c.Members))
+	bad(len(c.Members) <= MaxMembers, "members: %d, at most %d are supported", len(c.Members), MaxMembers)
+	bad(int(c.Self) < len(c.Members), "self: %d is not an index of the %d members", c.Self, len(c.Members))
+	bad(!c.Cluster.IsZero(), "cluster: the cluster id is not set")
+	bad(c.Interval >= 1, "interval: must be at least 1")
+	bad(c.Interval >= 1 && c.Window%c.Interval == 0 && c.Window >= 2*c.Interval,
+		"window: %d is not a multiple of the checkpoint interval %d, or less than twice it", c.Window, c.Interval)
+	bad(c.Window <= MaxWindow, "window: %d, at most %d", c.Window, MaxWindow)
+	bad(c.Pipeline >= 1 && c.Pipeline <= 64 && c.Pipeline <= c.Window, "pipeline: %d is not within 1 to 64 and the window", c.Pipeline)
+	bad(c.MaxBundleOps >= 1 && c.MaxBundleOps <= WindowOps, "max bundle operations: %d is not within 1 to %d", c.MaxBundleOps, WindowOps)
+	bad(c.MaxBundleBytes >= 1024 && c.MaxBundleBytes <= MaxBundleBytes, "max bundle bytes: %d is not within 1024 to %d", c.MaxBundleBytes, MaxBundleBytes)
+	bad(c.MaxBatchOps >= c.MaxBundleOps, "max batch operations: less than one bundle's %d", c.MaxBundleOps)
+	bad(c.MaxBatchBytes >= c.MaxBundleBytes && c.MaxBatchBytes <= MaxFrameBytes/2, "max batch bytes: %d is not within one bundle's %d and %d", c.MaxBatchBytes, c.MaxBundleBytes, MaxFrameBytes/2)
+	bad(c.MaxPoolBytes >= c.MaxBatchBytes, "max pool bytes: less than one batch")
+	bad(c.PoolFloor >= c.MaxBundleOps, "pool floor: less than one bundle's operations")
+	bad(c.RequestTimeout > 0 && c.MaxTimeout >= c.RequestTimeout, "request timeout: must be positive and at most the maximum timeout")
+	bad(c.SuspectFloor > 0 && c.SuspectFloor <= c.RequestTimeout, "suspect floor: must be positive and at most the request timeout")
+	bad(c.StatusInterval > 0, "status interval: must be positive")
+	bad(c.ClockAhead > 0 && c.ClockBehind > 0, "clock bounds: must be positive")
+	return errors.Join(errs...)
+}
+
+// Bounds of the wire format.
+const (
+	MaxMembers     = 64
+	MaxWindow      = 4096
+	MaxFrameBytes  = 8 << 20
+	MaxBundleBytes = 2 << 20
+	// PartSize is the size of the parts in which a snapshot travels.
+	PartSize = 256 << 10
+)
