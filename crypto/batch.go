@@ -14,6 +14,9 @@ const (
 	// batchMin is the number of claims from which one sum is cheaper than as
 	// many single checks.
 	batchMin = 4
+	// halfMin is the same for halves of a sum that did not hold: some of them
+	// do not hold either and are paid for twice.
+	halfMin = 16
 )
 
 // Claim says that Sig is a signature of Msg by Key.
@@ -98,7 +101,11 @@ func newBatch(v *Ed25519, claims []Claim, ok []bool) *batch {
 // settle finds out which of the items hold. knownBad says that at least one does
 // not, so that their sum need not be computed to learn that.
 func (b *batch) settle(items []batchItem, knownBad bool) {
-	if len(items) < batchMin || b.effort < len(items) {
+	least := batchMin
+	if len(items) < len(b.items) {
+		least = halfMin
+	}
+	if len(items) < least || b.effort < len(items) {
 		for i := range items {
 			it := &items[i]
 			b.set(it, it.holds(b.keys[it.key].negA))

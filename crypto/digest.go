@@ -92,14 +92,17 @@ func hashLong(domain string, parts [][]byte) Digest {
 // are not at hand all at once. Make one with [NewHasher]; it is not safe for
 // concurrent use.
 type Hasher struct {
-	domain string
+	domain []byte
 	state  hash.Hash
-	prefix [8]byte // here, not on the stack, from where it would escape on each call
+	// What goes through the state's interface escapes; from here it need not be
+	// allocated on each call.
+	prefix [8]byte
+	digest Digest
 }
 
 // NewHasher returns a Hasher for the domain, with no parts written.
 func NewHasher(domain string) *Hasher {
-	h := &Hasher{domain: domain, state: sha256.New()}
+	h := &Hasher{domain: []byte(domain), state: sha256.New()}
 	h.Reset()
 	return h
 }
@@ -107,7 +110,7 @@ func NewHasher(domain string) *Hasher {
 // Reset drops all parts written, keeping the domain.
 func (h *Hasher) Reset() {
 	h.state.Reset()
-	h.Part([]byte(h.domain))
+	h.Part(h.domain)
 }
 
 // Part adds one part.
@@ -126,11 +129,13 @@ func (h *Hasher) Uint64(v uint64) {
 }
 
 // Digest adds a part of 32 bytes: d.
-func (h *Hasher) Digest(d Digest) { h.Part(d[:]) }
+func (h *Hasher) Digest(d Digest) {
+	h.digest = d
+	h.Part(h.digest[:])
+}
 
 // Sum returns the digest of the parts so far; more parts may follow.
 func (h *Hasher) Sum() Digest {
-	var d Digest
-	h.state.Sum(d[:0])
-	return d
+	h.state.Sum(h.digest[:0])
+	return h.digest
 }

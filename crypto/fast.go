@@ -74,16 +74,16 @@ type fastKey struct {
 
 	mu  sync.Mutex
 	mac hash.Hash // reused, for setting one up costs as much as a short MAC
+	sig Signature // what mac writes to, so that nothing is allocated
 }
 
 func (k *fastKey) Public() PublicKey { return k.pub }
 
 func (k *fastKey) Sign(msg []byte) Signature {
-	var sig Signature
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.mac.Reset()
 	k.mac.Write(msg)
-	k.mac.Sum(sig[:0])
-	return sig
+	k.mac.Sum(k.sig[:0])
+	return k.sig
 }

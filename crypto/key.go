@@ -1,7 +1,6 @@
 package crypto
 
 import (
-	stded25519 "crypto/ed25519"
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/hex"
@@ -10,6 +9,7 @@ import (
 	"io"
 
 	"github.com/oasisprotocol/curve25519-voi/curve"
+	voi "github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
 )
 
 // Sizes in bytes.
@@ -111,7 +111,9 @@ func (s Signature) String() string { return hex.EncodeToString(s[:]) }
 // PrivateKey is an Ed25519 private key, safe for concurrent use. Printing one
 // shows its public key only.
 type PrivateKey struct {
-	key stded25519.PrivateKey
+	// The standard library's type would do as well and signs the same, in about
+	// one and a half times the time (BenchmarkSign).
+	key voi.PrivateKey
 	pub PublicKey
 }
 
@@ -132,7 +134,7 @@ func GenerateKey(random io.Reader) (*PrivateKey, error) {
 // NewKeyFromSeed returns the key of an RFC 8032 seed. Whoever knows the seed
 // has the key.
 func NewKeyFromSeed(seed [SeedSize]byte) *PrivateKey {
-	k := &PrivateKey{key: stded25519.NewKeyFromSeed(seed[:])}
+	k := &PrivateKey{key: voi.NewKeyFromSeed(seed[:])}
 	copy(k.pub[:], k.key[SeedSize:])
 	return k
 }
@@ -145,7 +147,7 @@ func (k *PrivateKey) Public() PublicKey { return k.pub }
 
 // Sign returns the RFC 8032 signature of msg; it is the same each time.
 func (k *PrivateKey) Sign(msg []byte) Signature {
-	return Signature(stded25519.Sign(k.key, msg))
+	return Signature(voi.Sign(k.key, msg))
 }
 
 // Format prints the public key whatever the verb, so that no log can show the
