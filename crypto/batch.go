@@ -29,8 +29,8 @@ type Claim struct {
 // VerifyBatch returns for each claim what Verify would, and costs less the more
 // claims there are and the fewer different keys they have. It sums the claims'
 // equations with random factors; if a sum does not hold, it halves it until it
-// has found the claims at fault. However many those are, it costs at most about
-// three times as much as checking every claim singly.
+// has found the claims at fault. However many those are, it costs less than three
+// times as much as checking every claim singly.
 func (v *Ed25519) VerifyBatch(claims []Claim) []bool {
 	ok := make([]bool, len(claims))
 	for from := 0; from < len(claims); from += batchMax {
