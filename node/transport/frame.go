@@ -1,0 +1,259 @@
+package transport
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+)
+
+const (
+	headerBytes = 4
+
+	// Frames up to smallFrame come out of slabs of slabBytes: one allocation
+	// for many frames, and little memory that a single retained one can pin.
+	smallFrame = 1 << 10
+	slabBytes  = 16 << 10
+
+	// firstRead is how much is allocated on the mere claim of a length; more
+	// follows only as the bytes arrive.
+	firstRead = 64 << 10
+
+	// muxHeaderBytes is what yamux adds to each of its messages; flushes are
+	// sized so that none leaves a small remainder in a message of its own.
+	muxHeaderBytes = 12
+)
+
+// traffic counts what passed one direction of a channel.
+type traffic struct {
+	bytes, frames atomic.Uint64
+}
+
+// frameWriter is the writing half of a stream, used by one goroutine. It gathers
+// all frames that wait into as few writes as possible.
+type frameWriter struct {
+	st       network.MuxedStream
+	timeout  time.Duration
+	limit    int // bytes gathered before a write
+	sent     *traffic
+	buf      []byte
+	deadline time.Time // when the write deadline was last set
+}
+
+func newFrameWriter(st network.MuxedStream, timeout time.Duration, messageBytes int, sent *traffic) *frameWriter {
+	return &frameWriter{st: st, timeout: timeout, limit: 2 * (messageBytes - muxHeaderBytes), sent: sent}
+}
+
+// run writes what comes into q, until a write fails or stop is closed. A frame taken
+// from q is either written or lost with the stream.
+func (w *frameWriter) run(q *queue, stop <-chan struct{}) error {
+	var batch [][]byte
+	for {
+		batch = q.take(batch[:0], w.limit)
+		if len(batch) == 0 {
+			if err := w.flush(); err != nil {
+				return err
+			}
+			select {
+			case <-q.wake:
+			case <-stop:
+				return nil
+			}
+			continue
+		}
+		for i, frame := range batch {
+			if err := w.add(frame); err != nil {
+				return err
+			}
+			batch[i] = nil
+		}
+		w.sent.frames.Add(uint64(len(batch)))
+	}
+}
+
+// add gathers one frame, writing what no longer fits.
+func (w *frameWriter) add(frame []byte) error {
+	if len(w.buf)+headerBytes+len(frame) > w.limit {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	w.buf = binary.BigEndian.AppendUint32(w.buf, uint32(len(frame)))
+	if len(frame) > w.limit/2 { // not worth copying
+		if err := w.flush(); err != nil {
+			return err
+		}
+		return w.write(frame)
+	}
+	w.buf = append(w.buf, frame...)
+	return nil
+}
+
+func (w *frameWriter) flush() error {
+	if len(w.buf) == 0 {
+		return nil
+	}
+	err := w.write(w.buf)
+	w.buf = w.buf[:0]
+	return err
+}
+
+// write passes b on in pieces, so that the deadline is one of progress and
+// does not depend on the length of a frame.
+func (w *frameWriter) write(b []byte) error {
+	for len(b) > 0 {
+		piece := b[:min(len(b), w.limit)]
+		// Setting a deadline costs a timer: renew it only when a quarter is gone.
+		if now := time.Now(); now.Sub(w.deadline) > w.timeout/4 {
+			if err := w.st.SetWriteDeadline(now.Add(w.timeout)); err != nil {
+				return err
+			}
+			w.deadline = now
+		}
+		n, err := w.st.Write(piece)
+		w.sent.bytes.Add(uint64(n))
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// goodbye writes the reason for which the stream ends here, after whole frames.
+func (w *frameWriter) goodbye(reason string) error {
+	reason = reason[:min(len(reason), maxReasonBytes)]
+	w.buf = append(w.buf, 0, 0, 0, 0)
+	w.buf = binary.BigEndian.AppendUint16(w.buf, uint16(len(reason)))
+	w.buf = append(w.buf, reason...)
+	return w.flush()
+}
+
+// frameReader is the reading half of a stream, used by one goroutine.
+type frameReader struct {
+	st      network.MuxedStream
+	br      *bufio.Reader
+	max     int
+	timeout time.Duration
+	goodbye bool // the other end may end the stream with a reason
+	slab    []byte
+	got     *traffic
+}
+
+func newFrameReader(st network.MuxedStream, bufBytes, maxFrame int, timeout time.Duration, got *traffic) *frameReader {
+	return &frameReader{st: st, br: bufio.NewReaderSize(st, bufBytes), max: maxFrame, timeout: timeout, got: got}
+}
+
+// next returns the next frame, which belongs to the caller. The capacity is
+// cut to the length, so that appending cannot reach a neighbour in the slab.
+func (r *frameReader) next() ([]byte, error) {
+	header, err := r.br.Peek(headerBytes)
+	if err != nil {
+		if err == io.EOF && r.br.Buffered() > 0 {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	length := binary.BigEndian.Uint32(header)
+	if _, err := r.br.Discard(headerBytes); err != nil {
+		return nil, err
+	}
+	if length == 0 {
+		return nil, r.readGoodbye()
+	}
+	if uint64(length) > uint64(r.max) {
+		return nil, fmt.Errorf("%w: length %d exceeds %d", ErrFrame, length, r.max)
+	}
+	frame, err := r.body(int(length))
+	if err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	r.got.frames.Add(1)
+	r.got.bytes.Add(uint64(headerBytes + len(frame)))
+	return frame, nil
+}
+
+// body reads n bytes. A deadline is set only when they have not all arrived,
+// which is rare for small frames.
+func (r *frameReader) body(n int) ([]byte, error) {
+	if n <= r.br.Buffered() {
+		frame := r.room(n)
+		_, err := io.ReadFull(r.br, frame)
+		return frame, err
+	}
+	if err := r.st.SetReadDeadline(time.Now().Add(r.timeout)); err != nil {
+		return nil, err
+	}
+	frame, err := readGrowing(r.br, r.room(min(n, firstRead)), n)
+	if err != nil {
+		return nil, err
+	}
+	return frame, r.st.SetReadDeadline(time.Time{})
+}
+
+// room returns n bytes for a frame, from a slab if it is small.
+func (r *frameReader) room(n int) []byte {
+	if n > smallFrame {
+		return make([]byte, n)
+	}
+	if len(r.slab) < n {
+		r.slab = make([]byte, slabBytes)
+	}
+	b := r.slab[:n:n]
+	r.slab = r.slab[n:]
+	return b
+}
+
+// readGrowing fills buf and goes on to n bytes, at most doubling the buffer
+// each time it is full: a claimed length alone takes no memory.
+func readGrowing(r io.Reader, buf []byte, n int) ([]byte, error) {
+	for filled := 0; ; {
+		if _, err := io.ReadFull(r, buf[filled:]); err != nil {
+			return nil, err
+		}
+		if len(buf) == n {
+			return buf, nil
+		}
+		filled = len(buf)
+		grown := make([]byte, min(2*filled, n))
+		copy(grown, buf)
+		buf = grown
+	}
+}
+
+// readGoodbye makes the error of a frame of length zero.
+func (r *frameReader) readGoodbye() error {
+	if !r.goodbye {
+		return fmt.Errorf("%w: empty", ErrFrame)
+	}
+	if err := r.st.SetReadDeadline(time.Now().Add(r.timeout)); err != nil {
+		return err
+	}
+	reason, err := readReason(r.br)
+	if err != nil {
+		return err
+	}
+	return &Refusal{Err: ErrClosedByPeer, Reason: printable(string(reason))}
+}
+
+// readReason reads a length of two bytes and a text within the bound.
+func readReason(r io.Reader) ([]byte, error) {
+	var length [2]byte
+	if _, err := io.ReadFull(r, length[:]); err != nil {
+		return nil, err
+	}
+	n := int(binary.BigEndian.Uint16(length[:]))
+	if n > maxReasonBytes {
+		return nil, fmt.Errorf("%w: reason of %d bytes", ErrFrame, n)
+	}
+	reason := make([]byte, n)
+	_, err := io.ReadFull(r, reason)
+	return reason, err
+}
