@@ -78,6 +78,13 @@ func TestHashDoesNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { sink = Hash("domain", part, d[:]) }); n != 0 {
 		t.Errorf("Hash allocates %v times", n)
 	}
+	long := make([]byte, 2*hashBuffer)
+	if n := testing.AllocsPerRun(100, func() { sink = Hash("domain", long, d[:]) }); n != 0 {
+		t.Errorf("Hash of long parts allocates %v times", n)
+	}
+	if n := testing.AllocsPerRun(100, func() { sink = nodeHash(leafHash(d), sink) }); n != 0 {
+		t.Errorf("hashing nodes of a tree allocates %v times", n)
+	}
 	h := NewHasher("domain")
 	if n := testing.AllocsPerRun(100, func() {
 		h.Reset()
