@@ -49,12 +49,16 @@ func Dial(cfg ClientConfig) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.connect()
+	return c, nil
+}
+
+func (c *Client) connect() {
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
 	for _, l := range c.links {
 		c.ep.wg.Go(func() { l.run(ctx) })
 	}
-	return c, nil
 }
 
 func newClient(cfg ClientConfig, version uint16) (*Client, error) {

@@ -81,6 +81,9 @@ func (l *link) send(frame []byte) bool {
 	return l.queue.push(frame)
 }
 
+// kickGap is the least time between two attempts when the replica itself is heard of.
+const kickGap = 50 * time.Millisecond
+
 // run keeps the link up until ctx ends.
 func (l *link) run(ctx context.Context) {
 	l.holdQueue()
@@ -101,10 +104,10 @@ func (l *link) run(ctx context.Context) {
 		case <-time.After(wait/2 + rand.N(wait/2+1)):
 			wait = min(2*wait, l.ep.limits.ReconnectMax)
 		case <-l.kicked:
-			// It is back. Still no faster than ReconnectMin, whoever kicks.
+			// It is back. Still no dial at the mere rate of its dials.
 			wait = l.ep.limits.ReconnectMin
 			select {
-			case <-time.After(time.Until(began.Add(wait))):
+			case <-time.After(time.Until(began.Add(kickGap))):
 			case <-ctx.Done():
 			}
 		case <-ctx.Done():

@@ -93,12 +93,17 @@ func Listen(cfg ServerConfig) (*Server, error) {
 		_ = s.Close()
 		return nil, err
 	}
+	s.connect()
+	return s, nil
+}
+
+// connect starts dialling the other members.
+func (s *Server) connect() {
 	for _, l := range s.links {
 		if l != nil {
 			s.ep.wg.Go(func() { l.run(s.ctx) })
 		}
 	}
-	return s, nil
 }
 
 func newServer(cfg ServerConfig, version uint16) (*Server, error) {
