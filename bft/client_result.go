@@ -1,6 +1,9 @@
 package bft
 
-import "errors"
+import (
+	"errors"
+	"strconv"
+)
 
 // ResultStatus is the first byte of every result, made by package exec, which says more about
 // when each occurs. Whether it is final is part of its meaning: after one that is not, the same
@@ -115,12 +118,17 @@ func splitResult(result []byte) ([]byte, error) {
 	case s == ResultOK:
 		return result[1:], nil
 	case s == ResultFailed:
-		return nil, &CallError{Kind: ErrReadFailed, Text: string(result[1:])}
+		return nil, &CallError{Kind: ErrReadFailed, Text: strconv.Quote(string(result[1:]))}
 	case len(result) > 1 || int(s) >= len(resultErrors):
 		return nil, errBadResult
 	default:
 		return nil, resultErrors[s]
 	}
+}
+
+// sessionGone tells whether the bundle found no session; if one operation did, all did.
+func sessionGone(results [][]byte) bool {
+	return len(results[0]) > 0 && ResultStatus(results[0][0]) == ResultUnknownSession
 }
 
 // finalResults tells whether all statuses are final.
