@@ -28,10 +28,11 @@ const (
 // counts them until they end. Every inbound connection holds a ticket.
 type door struct {
 	limits Limits
-	rates  [classes]*rate.Limiter
 
 	mu      sync.Mutex
-	shaking [classes]*list.List // *ticket, oldest first: hello not finished
+	strange *rate.Limiter                // of all strangers together
+	rates   map[netip.Addr]*rate.Limiter // of each address of a member
+	shaking [classes]*list.List          // *ticket, oldest first: hello not finished
 	perIP   map[netip.Addr]int
 	known   map[int]netip.Addr      // address each member was last seen at
 	fixed   map[netip.Addr]struct{} // addresses of members as configured
@@ -55,14 +56,15 @@ type ticket struct {
 
 func newDoor(limits Limits, members []Member) *door {
 	d := &door{
-		limits: limits,
-		perIP:  make(map[netip.Addr]int),
-		known:  make(map[int]netip.Addr),
-		fixed:  make(map[netip.Addr]struct{}),
+		limits:  limits,
+		strange: rate.NewLimiter(rate.Limit(limits.AcceptRate), limits.AcceptBurst),
+		rates:   make(map[netip.Addr]*rate.Limiter),
+		perIP:   make(map[netip.Addr]int),
+		known:   make(map[int]netip.Addr),
+		fixed:   make(map[netip.Addr]struct{}),
 	}
 	for i := range d.shaking {
 		d.shaking[i] = list.New()
-		d.rates[i] = rate.NewLimiter(rate.Limit(limits.AcceptRate), limits.AcceptBurst)
 	}
 	for _, m := range members {
 		for _, s := range m.Addrs {
@@ -121,10 +123,27 @@ func (d *door) classOf(ip netip.Addr) int {
 	return strangers
 }
 
+// rateOf returns the limiter that t falls under: one member's dials do not use up another's
+// rate. Called with the lock held.
+func (d *door) rateOf(t *ticket) *rate.Limiter {
+	if t.class == strangers {
+		return d.strange
+	}
+	l := d.rates[t.ip]
+	if l == nil {
+		if len(d.rates) > 2*(len(d.fixed)+len(d.known)) { // members moved
+			clear(d.rates)
+		}
+		l = rate.NewLimiter(rate.Limit(d.limits.AcceptRate), d.limits.AcceptBurst)
+		d.rates[t.ip] = l
+	}
+	return l
+}
+
 // place finds room for t, perhaps at the cost of a victim for the caller to
 // close. Called with the lock held.
 func (d *door) place(t *ticket) (victim *ticket, ok bool) {
-	if !d.rates[t.class].Allow() || d.perIP[t.ip] >= d.limits.MaxConnsPerIP {
+	if !d.rateOf(t).Allow() || d.perIP[t.ip] >= d.limits.MaxConnsPerIP {
 		return nil, false
 	}
 	shaking := d.shaking[t.class]

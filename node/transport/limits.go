@@ -66,11 +66,12 @@ type Limits struct {
 	MaxConnsPerIP int
 	// MaxHandshakes bounds the inbound connections that have not yet finished
 	// their hello, separately for the addresses of members and for all others. One more
-	// closes the oldest if that is older than a second, else is refused. Default 1,024.
+	// closes the oldest if that is older than a second, else is refused.
+	// Default 1,024.
 	MaxHandshakes int
 	// AcceptRate and AcceptBurst bound the new inbound connections a second,
-	// separately for the addresses of members and for all others; those above are closed
-	// at once. Defaults 500 and 2,048.
+	// for each address of a member and for all others together; those above
+	// are closed at once. Defaults 500 and 2,048.
 	AcceptRate  int
 	AcceptBurst int
 

@@ -158,6 +158,9 @@ func (l *link) session(ctx context.Context) (lived time.Duration, err error) {
 	if err == nil || isRefusal(readErr) {
 		err = readErr
 	}
+	if !isRefusal(err) {
+		err = fmt.Errorf("connection lost: %w", err)
+	}
 	return time.Since(began), err
 }
 

@@ -156,11 +156,12 @@ func TestClients(t *testing.T) {
 		defer tn.rec[3].mu.Unlock()
 		return tn.rec[3].gone == clients && tn.servers[3].Stats().Clients == 0
 	})
-	tn.servers[0].door.mu.Lock()
-	defer tn.servers[0].door.mu.Unlock()
-	if n := len(tn.servers[0].door.perIP); n != 0 {
-		t.Errorf("%d addresses still counted", n)
-	}
+	d := tn.servers[0].door
+	waitFor(t, "no address counted any more", func() bool {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return len(d.perIP) == 0
+	})
 }
 
 func TestClientReconnects(t *testing.T) {
