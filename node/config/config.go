@@ -74,7 +74,7 @@ func DefaultConfig() *Config {
 			Memory:   1 << 30,
 			BatchOps: c.MaxBatchOps, BatchSize: Bytes(c.MaxBatchBytes),
 			Pool: Bytes(c.MaxPoolBytes), PoolFloor: c.PoolFloor,
-			Clients: 1024, ConnectionsPerClient: 64, ConnectionsPerAddress: 2048,
+			Clients: 1024, ConnectionsPerClient: 256, ConnectionsPerAddress: 2048,
 			PeerQueue: 64 << 20, ClientQueue: 8 << 20,
 		},
 	}

@@ -8,9 +8,9 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/bft/exec"
 	"github.com/baluarte-bft/baluarte/crypto"
 )
 
@@ -51,7 +51,8 @@ type Member struct {
 }
 
 // Protocol holds the parameters that must be equal on all replicas; see
-// [bft.Config] for their meaning and docs/configuration.md for their bounds.
+// [bft.Config] and, from Sessions on, [exec.Limits] for their meaning, and
+// docs/configuration.md for their bounds.
 type Protocol struct {
 	CheckpointInterval uint64   `yaml:"checkpoint_interval"`
 	Window             uint64   `yaml:"window"`
@@ -65,22 +66,35 @@ type Protocol struct {
 	StatusInterval     Duration `yaml:"status_interval"`
 	ClockAhead         Duration `yaml:"clock_ahead"`
 	ClockBehind        Duration `yaml:"clock_behind"`
+
+	Sessions          int      `yaml:"sessions"`
+	SessionsPerClient int      `yaml:"sessions_per_client"`
+	ClosedSessions    int      `yaml:"closed_sessions"`
+	Openings          int      `yaml:"openings"`
+	OpeningsPerClient int      `yaml:"openings_per_client"`
+	SessionAhead      Duration `yaml:"session_ahead"`
+	SessionResults    Bytes    `yaml:"session_results"`
+	ClientResults     Bytes    `yaml:"client_results"`
+	TotalResults      Bytes    `yaml:"total_results"`
 }
 
 // bundleOverheadBytes is the room that a bundle of one operation needs beside it:
 // headers, signature and the name of the service, generously.
 const bundleOverheadBytes = 4096
 
-// DefaultProtocol returns the parameters of [bft.DefaultConfig], and operations of
-// at most 1 MiB.
+// DefaultProtocol returns the parameters of [bft.DefaultConfig] and
+// [exec.DefaultLimits], and operations of at most 1 MiB.
 func DefaultProtocol() Protocol {
-	c := bft.DefaultConfig()
+	c, l := bft.DefaultConfig(), exec.DefaultLimits()
 	return Protocol{
 		CheckpointInterval: uint64(c.Interval), Window: uint64(c.Window), Pipeline: uint64(c.Pipeline),
 		BundleOps: c.MaxBundleOps, BundleSize: Bytes(c.MaxBundleBytes), OpSize: 1 << 20,
 		RequestTimeout: Duration(c.RequestTimeout), MaxTimeout: Duration(c.MaxTimeout),
 		SuspectFloor: Duration(c.SuspectFloor), StatusInterval: Duration(c.StatusInterval),
 		ClockAhead: Duration(c.ClockAhead), ClockBehind: Duration(c.ClockBehind),
+		Sessions: l.MaxSessions, SessionsPerClient: l.SessionsPerClient, ClosedSessions: l.MaxClosed,
+		Openings: l.MaxOpenings, OpeningsPerClient: l.OpeningsPerClient, SessionAhead: Duration(l.MaxAhead),
+		SessionResults: Bytes(l.SessionResultBytes), ClientResults: Bytes(l.ClientResultBytes), TotalResults: Bytes(l.TotalResultBytes),
 	}
 }
 
@@ -143,6 +157,11 @@ func (m *Manifest) Validate() error {
 	if err != nil {
 		return err
 	}
+	// The executor checks its limits with its services; only their bounds matter here.
+	sessions := exec.Config{Limits: m.ExecLimits(), Services: []exec.Service{{Name: "any", Machine: struct{ exec.StateMachine }{}}}}
+	if err := sessions.Validate(); err != nil {
+		return fmt.Errorf("protocol: %w", oneLine(err))
+	}
 	// What a replica may choose for itself is checked with its config; here it must not
 	// be in the way of a large bundle.
 	core.MaxBatchOps = max(core.MaxBatchOps, core.MaxBundleOps)
@@ -162,8 +181,8 @@ func (m *Manifest) validateNames() error {
 		return fmt.Errorf("services: %d, want 1 to %d names such as kv", len(m.Services), MaxServices)
 	}
 	for i, s := range m.Services {
-		if !nameText.MatchString(s) {
-			return fmt.Errorf("services: %q is not made of 1 to 63 lower-case letters, digits and inner hyphens", s)
+		if !exec.ValidServiceName(s) {
+			return fmt.Errorf("services: %q is not made of 1 to %d lower-case letters, digits, dots, dashes and underscores", s, exec.MaxServiceName)
 		}
 		if i > 0 && m.Services[i-1] == s {
 			return fmt.Errorf("services: %q stands twice", s)
@@ -275,7 +294,10 @@ func (m *Manifest) ID() crypto.Digest {
 	for _, v := range []uint64{p.CheckpointInterval, p.Window, p.Pipeline,
 		uint64(p.BundleOps), uint64(p.BundleSize), uint64(p.OpSize),
 		uint64(p.RequestTimeout), uint64(p.MaxTimeout), uint64(p.SuspectFloor), uint64(p.StatusInterval),
-		uint64(p.ClockAhead), uint64(p.ClockBehind)} {
+		uint64(p.ClockAhead), uint64(p.ClockBehind),
+		uint64(p.Sessions), uint64(p.SessionsPerClient), uint64(p.ClosedSessions),
+		uint64(p.Openings), uint64(p.OpeningsPerClient), uint64(p.SessionAhead),
+		uint64(p.SessionResults), uint64(p.ClientResults), uint64(p.TotalResults)} {
 		h.Uint64(v)
 	}
 	return h.Sum()
@@ -314,8 +336,15 @@ func (m *Manifest) Core(self bft.ReplicaID) (bft.Config, error) {
 	return c, nil
 }
 
-// Timeout is the request timeout as a time.Duration, for callers that wait.
-func (p *Protocol) Timeout() time.Duration { return time.Duration(p.RequestTimeout) }
+// ExecLimits returns the bounds on what clients can make a replica keep.
+func (m *Manifest) ExecLimits() exec.Limits {
+	p := &m.Protocol
+	return exec.Limits{
+		MaxSessions: p.Sessions, SessionsPerClient: p.SessionsPerClient, MaxClosed: p.ClosedSessions,
+		MaxOpenings: p.Openings, OpeningsPerClient: p.OpeningsPerClient, MaxAhead: bft.Time(p.SessionAhead),
+		SessionResultBytes: int(p.SessionResults), ClientResultBytes: int(p.ClientResults), TotalResultBytes: int(p.TotalResults),
+	}
+}
 
 // oneLine joins the lines of a gathered error.
 func oneLine(err error) error {
