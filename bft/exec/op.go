@@ -71,40 +71,40 @@ func ValidServiceName(name string) bool {
 
 // Status is the first byte of a result; the service's value follows StatusOK, and the text of
 // an error StatusFailed. Nothing follows the others.
-type Status byte
+type Status bft.ResultStatus
 
 // The statuses. All are final, but for StatusTooFar and StatusNotNow.
 const (
 	// StatusOK: executed, the value follows.
-	StatusOK Status = iota
+	StatusOK = Status(bft.ResultOK)
 	// StatusUnknownSession: there is no such session of this client, or it has ended. Whether the
 	// operation was executed earlier, in that session, is not known any more.
-	StatusUnknownSession
+	StatusUnknownSession = Status(bft.ResultUnknownSession)
 	// StatusExpired: the opening's NotAfter has passed. Whether it was executed before that is not
 	// known any more.
-	StatusExpired
+	StatusExpired = Status(bft.ResultExpired)
 	// StatusTooFar: the number is beyond the session's window. Not executed, and not final.
-	StatusTooFar
+	StatusTooFar = Status(bft.ResultTooFar)
 	// StatusSuperseded: another bundle opened the session with this nonce, without this number.
 	// Never executed.
-	StatusSuperseded
+	StatusSuperseded = Status(bft.ResultSuperseded)
 	// StatusRefused: no session was opened, the quota is used up. Never executed.
-	StatusRefused
+	StatusRefused = Status(bft.ResultRefused)
 	// StatusNotNow: not executed, and not final: there was no room to remember the opening, or its
 	// NotAfter is too far ahead. Until NotAfter the same bundle may be ordered again and succeed.
-	StatusNotNow
+	StatusNotNow = Status(bft.ResultNotNow)
 	// StatusUnknownService: no service has this name. Never executed.
-	StatusUnknownService
+	StatusUnknownService = Status(bft.ResultUnknownService)
 	// StatusInvalid: malformed, or the service's Validator refuses it. Never executed.
-	StatusInvalid
+	StatusInvalid = Status(bft.ResultInvalid)
 	// StatusForgotten: the number was decided before, and its result dropped: the client said that it
 	// has it (answered-below), or it went over the bound of kept results.
-	StatusForgotten
+	StatusForgotten = Status(bft.ResultForgotten)
 	// StatusTooLate: ordered after the bundle's Expires. Never executed: the number is used up.
-	StatusTooLate
+	StatusTooLate = Status(bft.ResultTooLate)
 	// StatusFailed: the query ended in an error, whose text follows.
-	StatusFailed
-	statusEnd
+	StatusFailed = Status(bft.ResultFailed)
+	statusEnd    = StatusFailed + 1
 )
 
 // The errors for the statuses, see [Status.Err].
@@ -154,7 +154,7 @@ func (s Status) String() string {
 }
 
 // Final tells whether the outcome cannot change when the same bundle is ordered again.
-func (s Status) Final() bool { return s != StatusTooFar && s != StatusNotNow }
+func (s Status) Final() bool { return bft.ResultStatus(s).Final() }
 
 // Result splits a result into the service's value and the error of its status.
 func Result(result []byte) (value []byte, err error) {
@@ -197,23 +197,7 @@ func replyDigest(s bft.SessionID, results bft.Digest) bft.Digest {
 }
 
 // ResultDigest is the digest of the results of one bundle, in order.
-func ResultDigest(results [][]byte) bft.Digest {
-	size := 0
-	for _, r := range results {
-		size += 4 + len(r)
-	}
-	return crypto.Hash("baluarte/results", appendResults(make([]byte, 0, size), results))
-}
-
-// appendResults appends an unambiguous encoding of results. Hashing it in one go is several
-// times faster, for many small results, than hashing each as a part.
-func appendResults(b []byte, results [][]byte) []byte {
-	for _, r := range results {
-		b = binary.BigEndian.AppendUint32(b, uint32(len(r)))
-		b = append(b, r...)
-	}
-	return b
-}
+func ResultDigest(results [][]byte) bft.Digest { return bft.ResultsDigest(results) }
 
 // HistoryLeaf is the leaf that an executed number adds to the history tree (rule 32). Results
 // is crypto.MerkleRoot over Reply.Digest of the batch's bundles in order, so that a receipt

@@ -1,0 +1,50 @@
+// Package builtin lists the services that come with Baluarte.
+package builtin
+
+import (
+	"slices"
+
+	"github.com/baluarte-bft/baluarte/node/app"
+	"github.com/baluarte-bft/baluarte/node/app/counter"
+	"github.com/baluarte-bft/baluarte/node/app/kv"
+)
+
+// entry is a service that a node can host by its name.
+type entry struct {
+	name, summary string
+	factory       app.Factory
+}
+
+// services is in the order of the names.
+var services = []entry{
+	{"counter", "a 64-bit number: add, multiply, get", counter.New},
+	{"kv", "keys and values: put, get, delete, compare-and-set, scan", kv.New},
+}
+
+// Lookup returns the factory of the service of that name, and whether there is one.
+func Lookup(name string) (app.Factory, bool) {
+	i := slices.IndexFunc(services, func(e entry) bool { return e.name == name })
+	if i < 0 {
+		return nil, false
+	}
+	return services[i].factory, true
+}
+
+// Names returns the names of the services, in alphabetical order.
+func Names() []string {
+	names := make([]string, len(services))
+	for i, e := range services {
+		names[i] = e.name
+	}
+	return names
+}
+
+// Summary returns one line on the service of that name, or nothing.
+func Summary(name string) string {
+	for _, e := range services {
+		if e.name == name {
+			return e.summary
+		}
+	}
+	return ""
+}
