@@ -1,0 +1,369 @@
+package bft
+
+import "fmt"
+
+// The normal case (OSDI'99 §4.2): pre-prepare, prepare, commit.
+
+// onPrePrepare takes the primary's fresh proposal.
+func (r *Replica) onPrePrepare(p *prePrepare) error {
+	switch {
+	case p.view < r.view || p.seq <= r.stable:
+		return ErrTooOld
+	case p.seq > r.high()+r.cfg.Window || p.view > r.view+1:
+		return ErrTooNew
+	case p.env.Signer == r.cfg.Self:
+		return ErrNotRelevant
+	}
+	r.help.newest[p.env.Signer].seePrePrepare(p)
+	if p.view > r.view || r.changing || p.seq > r.high() {
+		return r.keepEarly(p)
+	}
+	return r.acceptFresh(p)
+}
+
+// keepEarly keeps a pre-prepare that comes before its time: the watermarks and views of replicas
+// move at different moments (rule 6). One per number, in the newest view.
+func (r *Replica) keepEarly(p *prePrepare) error {
+	if old := r.early[p.seq]; old != nil && old.view >= p.view {
+		return ErrNotRelevant
+	}
+	r.early[p.seq] = p
+	return nil
+}
+
+func (r *Replica) retryEarly() {
+	if r.changing {
+		return
+	}
+	for _, s := range sortedSeqs(r.early, 0) {
+		p := r.early[s]
+		switch {
+		case p.view < r.view || s <= r.stable:
+			delete(r.early, s)
+		case p.view == r.view && s <= r.high():
+			delete(r.early, s)
+			if p.body == nil {
+				r.takeOver(p)
+			} else {
+				_ = r.acceptFresh(p) // its sender is not here to be told
+			}
+		}
+	}
+}
+
+// acceptFresh accepts a proposal of the present view within the watermarks.
+func (r *Replica) acceptFresh(p *prePrepare) error {
+	if p.seq <= r.inO {
+		return fmt.Errorf("%w: fresh proposal for %d, which the new-view of %d has settled", ErrInvalid, p.seq, r.view)
+	}
+	s := r.slot(p.seq)
+	if s.pre != nil && s.pre.view == p.view {
+		if s.dig != p.digest() {
+			return fmt.Errorf("%w: second pre-prepare for view %d number %d", ErrInvalid, p.view, p.seq)
+		}
+		return ErrNotRelevant
+	}
+	if s.done != nil && s.done.prop.Digest() != p.digest() {
+		return fmt.Errorf("%w: pre-prepare for %d, which committed something else", ErrInvalid, p.seq)
+	}
+	if !r.timely(p.prop) {
+		return fmt.Errorf("%w: agreed time of %d is too far from this replica's clock", ErrNotRelevant, p.seq)
+	}
+	r.adopt(s, p, false)
+	r.tryAccept(s)
+	return nil
+}
+
+// timely checks the agreed time of a fresh proposal, once (rule 5). The bound into the past
+// grows with each failed view, so that the slowest honest clock comes to be acceptable.
+func (r *Replica) timely(p Proposal) bool {
+	if p == Null {
+		return true
+	}
+	behind := r.cfg.ClockBehind << min(r.change.backoff, 20)
+	return p.Time <= r.clock+r.cfg.ClockAhead && p.Time >= r.clock-behind
+}
+
+// adopt makes p the proposal of its number in this view. A view's votes are counted anew.
+func (r *Replica) adopt(s *slot, p *prePrepare, inO bool) {
+	s.pre, s.dig, s.inO = p, p.digest(), inO
+	s.full, s.accepted, s.committing = false, false, false
+	s.since = r.now
+	if p.body != nil {
+		r.learnBody(p.prop.Body, p.body)
+	}
+}
+
+// learnBody keeps the list of a body that is proposed in some slot.
+func (r *Replica) learnBody(d Digest, list []Digest) *body {
+	b := r.bodies[d]
+	if b == nil && !d.IsZero() {
+		b = &body{list: list, bundles: make([]*Bundle, len(list))}
+		r.bodies[d] = b
+	}
+	return b
+}
+
+// tryAccept votes for the proposal of s once its body is held and, in a fresh proposal, every
+// bundle is authentic (rules 4 and 23). What is missing is fetched.
+func (r *Replica) tryAccept(s *slot) {
+	if s.accepted || s.pre == nil || s.pre.view != r.view || !r.mayVote() {
+		return
+	}
+	if !s.full && !r.gather(s) {
+		r.lacking[s.seq] = struct{}{}
+		return
+	}
+	delete(r.lacking, s.seq)
+	s.full = true
+	if !s.inO && !r.fits(s.pre.prop.Body) {
+		return // over the batch bounds: a function of the bytes, the same for all
+	}
+	r.accept(s)
+}
+
+// retryAccepts looks again at the proposals that lacked something.
+func (r *Replica) retryAccepts() {
+	if len(r.lacking) == 0 {
+		return
+	}
+	for _, seq := range sortedSeqs(r.lacking, 0) {
+		s := r.slots[seq]
+		if s == nil || s.pre == nil || s.pre.view != r.view {
+			delete(r.lacking, seq)
+			continue
+		}
+		r.tryAccept(s)
+	}
+}
+
+// fits checks the bounds of a batch.
+func (r *Replica) fits(d Digest) bool {
+	b := r.bodies[d]
+	if b == nil {
+		return true
+	}
+	ops, size := 0, 0
+	for _, x := range b.bundles {
+		ops += len(x.Ops)
+		size += x.Size()
+	}
+	return ops <= r.cfg.MaxBatchOps && size <= r.cfg.MaxBatchBytes
+}
+
+// gather collects the body of s. It is false while something is missing.
+func (r *Replica) gather(s *slot) bool {
+	d := s.pre.prop.Body
+	if d.IsZero() {
+		return true
+	}
+	b := r.bodies[d]
+	if b == nil {
+		r.want(wantBody, d, s)
+		return false
+	}
+	all := true
+	for i, id := range b.list {
+		p := r.pool.all[id]
+		if b.bundles[i] == nil && p != nil {
+			b.bundles[i] = p.bundle
+		}
+		if b.bundles[i] == nil {
+			r.want(wantBundle, id, s)
+			all = false
+			continue
+		}
+		if s.inO || len(b.seqs) > 0 {
+			continue // an honest replica vouched for it before (rule 23)
+		}
+		if p == nil {
+			p = r.pool.keep(b.bundles[i], r.now)
+		}
+		if !p.heard && !p.valid {
+			r.checkBundle(p)
+			all = false
+		}
+	}
+	return all
+}
+
+// accept records proposal and body, and promises the prepare; the primary's pre-prepare takes
+// its place (rule 1).
+func (r *Replica) accept(s *slot) {
+	s.accepted = true
+	r.recordBody(s.seq, s.pre.prop.Body)
+	if s.pre.env.Signer == r.cfg.Self {
+		r.promised(PhasePrePrepare, r.view, s.seq, s.dig)
+	}
+	r.record(keyAccepted(s.seq, r.view), mustMarshal(s.pre.env.pb()))
+	if !r.isPrimary() {
+		r.vote(PhasePrepare, s.seq, s.dig)
+	}
+	r.pool.proposed(r.bodies[s.pre.prop.Body], s.seq)
+	r.tryCommit(s)
+}
+
+// recordBody makes the content of a proposal durable, once for each number.
+func (r *Replica) recordBody(s Seq, d Digest) {
+	b := r.bodies[d]
+	if b == nil {
+		return
+	}
+	for _, x := range b.seqs {
+		if x == s {
+			return
+		}
+	}
+	b.seqs = append(b.seqs, s)
+	r.record(keyBody(s, d), encodeBody(b))
+}
+
+// onVotes takes prepares and commits of one peer.
+func (r *Replica) onVotes(v *votes) error {
+	if v.view > r.view+1<<20 {
+		return ErrTooNew
+	}
+	r.help.newest[v.env.Signer].seeVotes(v)
+	if v.env.Signer == r.cfg.Self {
+		return ErrNotRelevant
+	}
+	return r.countVotes(v)
+}
+
+// countVotes notes votes, this replica's own included, and acts on what they complete. For each
+// signer, phase and number the vote of the highest view is kept.
+func (r *Replica) countVotes(v *votes) error {
+	signer, used := v.env.Signer, false
+	for _, x := range v.votes {
+		if x.seq <= r.stable || x.seq > r.high()+r.cfg.Window {
+			continue
+		}
+		s := r.slot(x.seq)
+		recs := s.prepares
+		if x.phase == PhaseCommit {
+			recs = s.commits
+		}
+		old := &recs[signer]
+		if old.votes != nil && old.view >= v.view {
+			continue
+		}
+		*old = voteBy{v.view, x.digest, v}
+		used = true
+		if x.phase == PhasePrepare {
+			r.tryCommit(s)
+		} else {
+			r.tryDeliver(s, v.view, x.digest)
+		}
+	}
+	if !used {
+		return ErrNotRelevant
+	}
+	return nil
+}
+
+// tryCommit promises the commit once the proposal is prepared: Q−1 distinct backups sent a
+// prepare for it in this view (OSDI'99 §4.2; rule 1). The certificate is durable before the
+// commit leaves, so that it survives into view changes (rule 9).
+func (r *Replica) tryCommit(s *slot) {
+	if s.committing || !s.accepted || s.pre.view != r.view || !r.mayVote() {
+		return
+	}
+	cert := &preparedCert{pre: s.pre}
+	primary := r.primary()
+	for i := range s.prepares {
+		p := &s.prepares[i]
+		if ReplicaID(i) != primary && p.votes != nil && p.view == r.view && p.digest == s.dig && len(cert.votes) < r.quorum()-1 {
+			cert.votes = append(cert.votes, p.votes)
+		}
+	}
+	if len(cert.votes) < r.quorum()-1 {
+		return
+	}
+	s.prepared, s.committing = cert, true
+	r.record(keyPrepared(s.seq, r.view), encodePrepared(cert))
+	r.vote(PhaseCommit, s.seq, s.dig)
+	r.reads.mayCommit(s.seq)
+}
+
+// tryDeliver forms a commit certificate: Q commits for one proposal in one view, whatever view
+// this replica is in (rule 15).
+func (r *Replica) tryDeliver(s *slot, v View, d Digest) {
+	if s.done != nil {
+		return
+	}
+	var cert []*votes
+	for i := range s.commits {
+		c := &s.commits[i]
+		if c.votes != nil && c.view == v && c.digest == d && len(cert) < r.quorum() {
+			cert = append(cert, c.votes)
+		}
+	}
+	if len(cert) < r.quorum() {
+		return
+	}
+	if s.pre == nil || s.dig != d || !s.full {
+		return // the body is fetched with the certificate, by status (help.go)
+	}
+	c := &committed{seq: s.seq, view: v, prop: s.pre.prop, votes: cert}
+	if b := r.bodies[c.prop.Body]; b != nil {
+		c.body, c.bundles = b.list, b.bundles
+	}
+	r.settle(s, c)
+}
+
+// settle notes a commit certificate, whose body is held, and hands out what is now in order.
+func (r *Replica) settle(s *slot, c *committed) {
+	s.done, s.bundles = c, c.bundles
+	if !c.prop.Body.IsZero() {
+		r.learnBody(c.prop.Body, c.body).fill(c.bundles)
+		r.recordBody(s.seq, c.prop.Body)
+	}
+	r.record(keyCommitted(s.seq), encodeCommitted(c))
+	r.deliver()
+}
+
+func (b *body) fill(bundles []*Bundle) {
+	for i := range b.bundles {
+		if b.bundles[i] == nil {
+			b.bundles[i] = bundles[i]
+		}
+	}
+}
+
+// deliver hands committed batches to the host, in order and without gaps.
+func (r *Replica) deliver() {
+	if r.installing {
+		return
+	}
+	for {
+		s := r.slots[r.delivered+1]
+		if s == nil || s.done == nil || s.seq > r.high()+r.cfg.Window {
+			break
+		}
+		r.delivered++
+		r.out.execute = append(r.out.execute, &Batch{Seq: s.seq, View: s.done.view, Proposal: s.done.prop, Digest: s.done.prop.Digest(),
+			Bundles: s.bundles, Checkpoint: s.seq%r.cfg.Interval == 0})
+	}
+	if r.nextSeq <= r.delivered {
+		r.nextSeq = r.delivered + 1
+	}
+}
+
+// onExecuted takes the host's report of an executed batch.
+func (r *Replica) onExecuted(x *Executed) {
+	if x.Seq != r.executed+1 || x.Seq > r.delivered {
+		if r.installing || x.Seq <= r.executed {
+			return // of a state that has been replaced meanwhile
+		}
+		panic(fmt.Sprintf("bft: the host executed %d after %d", x.Seq, r.executed))
+	}
+	r.executed, r.time = x.Seq, x.Time
+	s := r.slots[x.Seq]
+	r.pool.executed(s.bundles, r.now)
+	r.applyMarks(x.Marks)
+	// Progress of the view itself, not of what it inherited, lets the back-off shrink (rule 11).
+	if s.pre != nil && s.pre.view == r.view && !s.inO && !r.changing {
+		r.change.progress(r.view)
+	}
+	r.reads.executed(r.executed, &r.out.reads)
+}

@@ -1,0 +1,444 @@
+package bft
+
+import (
+	"container/list"
+	"slices"
+)
+
+// pool holds the bundles that wait to be ordered. Every bundle that this replica would propose
+// itself is timed, whoever told of it (rule 13).
+type pool struct {
+	all     map[Digest]*pending
+	clients map[ClientID]*clientPool
+	// fresh and passed are the bundles that no accepted pre-prepare covers, by arrival: fresh
+	// until d has passed, passed once they went on to the primary.
+	fresh, passed *list.List
+	// parked wait for state that this replica has not executed yet, such as their session.
+	parked   *list.List
+	sessions map[SessionID]*SessionMark
+	// recent are bundles that were executed lately, so that retries are answered, not ordered.
+	recent    map[Digest]struct{}
+	recentLog []Digest
+	ops       int
+	bytes     int
+	// slotTime advances while the primary has room to propose: only then does it owe us (rule 14).
+	slotTime Time
+	rate     float64 // operations executed per second, smoothed
+	rateOps  int
+	rateAt   Time
+}
+
+const maxRecent = 1 << 14
+
+type clientPool struct {
+	order []*pending
+	ops   int
+	bytes int
+}
+
+type pending struct {
+	bundle *Bundle
+	heard  bool // came on its client's own channel
+	asked  bool // the signature is being checked
+	valid  bool // the signature holds
+	by     ReplicaID
+	member bool // told by member `by`, from whose share it is admitted
+	stage  *list.List
+	elem   *list.Element
+	since  Time // slotTime when it entered its stage
+	born   Time
+	seq    Seq // of the accepted proposal that covers it; 0: none
+}
+
+func (p *pool) init() {
+	p.all, p.clients = map[Digest]*pending{}, map[ClientID]*clientPool{}
+	p.fresh, p.passed, p.parked = list.New(), list.New(), list.New()
+	p.sessions, p.recent = map[SessionID]*SessionMark{}, map[Digest]struct{}{}
+}
+
+// standing is what executed state says of a bundle.
+type standing uint8
+
+const (
+	proposable standing = iota // would be proposed
+	decided                    // all its operations are decided: answer from the cache
+	unknown                    // its session or window may come with what is not executed yet
+)
+
+func (p *pool) standing(b *Bundle) standing {
+	if _, ok := p.recent[b.Digest]; ok {
+		return decided
+	}
+	if b.Opens() {
+		return proposable
+	}
+	m := p.sessions[b.Session]
+	switch {
+	case m == nil:
+		return unknown
+	case m.Gone || m.Client != b.Client:
+		return decided
+	case len(b.Ops) > 0 && m.Decided(b.First, len(b.Ops)):
+		return decided
+	case !m.InWindow(b.First, len(b.Ops)):
+		return unknown
+	}
+	return proposable
+}
+
+// onRequest takes a bundle from its client or passed on by a member.
+func (r *Replica) onRequest(u *Unverified, q *request) error {
+	b := q.bundle
+	if p := r.pool.all[b.Digest]; p != nil {
+		if q.heard && !p.heard {
+			p.heard = true
+			r.retryAccepts()
+		}
+		return ErrNotRelevant
+	}
+	st := r.pool.standing(b)
+	if st == decided {
+		if q.heard {
+			r.out.replay = append(r.out.replay, b)
+		}
+		return ErrNotRelevant
+	}
+	if !r.admit(b, q.heard, u.from) {
+		if q.heard {
+			r.out.busy = append(r.out.busy, b)
+		}
+		return ErrBusy
+	}
+	p := r.pool.keep(b, r.now)
+	p.heard, p.by, p.member = q.heard, u.from, !q.heard
+	if st == unknown {
+		r.pool.move(p, r.pool.parked)
+	}
+	r.arrived(b.Digest)
+	if r.isPrimary() || !q.heard {
+		r.checkBundle(p)
+	}
+	return nil
+}
+
+// admit bounds what waits (rule 26): in all by what recent throughput executes in half a
+// timeout, never below the floor, and in equal shares; what a member passes on counts
+// against that member's share.
+func (r *Replica) admit(b *Bundle, heard bool, from ReplicaID) bool {
+	p := &r.pool
+	limit := max(r.cfg.PoolFloor, int(p.rate*float64(r.cfg.RequestTimeout)/float64(2*Second)))
+	if p.bytes+b.Size() > r.cfg.MaxPoolBytes {
+		return false
+	}
+	if !heard {
+		ops := 0
+		for e := p.passed.Front(); e != nil; e = e.Next() {
+			if x := e.Value.(*pending); x.member && x.by == from {
+				ops += max(1, len(x.bundle.Ops))
+			}
+		}
+		return ops+len(b.Ops) <= limit/r.n
+	}
+	c := p.clients[b.Client]
+	if c == nil {
+		return p.ops < 2*limit
+	}
+	share := max(limit/max(1, len(p.clients)), 2*r.cfg.MaxBundleOps)
+	return c.ops+max(1, len(b.Ops)) <= share && c.bytes+b.Size() <= r.cfg.MaxPoolBytes/4
+}
+
+// keep adds a bundle; it starts among the fresh ones.
+func (p *pool) keep(b *Bundle, now Time) *pending {
+	x := &pending{bundle: b, born: now}
+	p.all[b.Digest] = x
+	c := p.clients[b.Client]
+	if c == nil {
+		c = &clientPool{}
+		p.clients[b.Client] = c
+	}
+	c.order = append(c.order, x)
+	ops := max(1, len(b.Ops))
+	c.ops, p.ops = c.ops+ops, p.ops+ops
+	c.bytes, p.bytes = c.bytes+b.Size(), p.bytes+b.Size()
+	p.move(x, p.fresh)
+	return x
+}
+
+// move puts x at the end of a stage; nil: of none.
+func (p *pool) move(x *pending, to *list.List) {
+	if x.stage != nil {
+		x.stage.Remove(x.elem)
+	}
+	x.stage, x.elem, x.since = to, nil, p.slotTime
+	if to != nil {
+		x.elem = to.PushBack(x)
+	}
+}
+
+func (p *pool) drop(x *pending) {
+	p.move(x, nil)
+	delete(p.all, x.bundle.Digest)
+	c := p.clients[x.bundle.Client]
+	ops := max(1, len(x.bundle.Ops))
+	c.ops, p.ops = c.ops-ops, p.ops-ops
+	c.bytes, p.bytes = c.bytes-x.bundle.Size(), p.bytes-x.bundle.Size()
+	if i := slices.Index(c.order, x); i >= 0 {
+		c.order = slices.Delete(c.order, i, i+1)
+	}
+	if len(c.order) == 0 {
+		delete(p.clients, x.bundle.Client)
+	}
+}
+
+// proposed notes that an accepted proposal covers these bundles: its slot is timed from now on.
+func (p *pool) proposed(b *body, seq Seq) {
+	if b == nil {
+		return
+	}
+	for _, d := range b.list {
+		if x := p.all[d]; x != nil {
+			x.seq = seq
+			p.move(x, nil)
+		}
+	}
+}
+
+// executed drops bundles that have been ordered and remembers them for retries.
+func (p *pool) executed(bundles []*Bundle, now Time) {
+	for _, b := range bundles {
+		p.rateOps += len(b.Ops)
+		if x := p.all[b.Digest]; x != nil {
+			p.drop(x)
+		}
+		if _, ok := p.recent[b.Digest]; !ok {
+			p.recent[b.Digest] = struct{}{}
+			p.recentLog = append(p.recentLog, b.Digest)
+		}
+	}
+	for len(p.recentLog) > maxRecent {
+		delete(p.recent, p.recentLog[0])
+		p.recentLog = p.recentLog[1:]
+	}
+}
+
+// applyMarks takes what executed state now says of sessions, and looks at their bundles again.
+func (r *Replica) applyMarks(marks []SessionMark) {
+	p := &r.pool
+	for i := range marks {
+		m := &marks[i]
+		if m.Gone {
+			delete(p.sessions, m.Session)
+		} else {
+			p.sessions[m.Session] = m
+		}
+		c := p.clients[m.Client]
+		if c == nil {
+			continue
+		}
+		for _, x := range slices.Clone(c.order) {
+			if x.bundle.Session == m.Session && x.seq == 0 {
+				r.reconsider(x, m)
+			}
+		}
+	}
+}
+
+func (r *Replica) reconsider(x *pending, m *SessionMark) {
+	st := r.pool.standing(x.bundle)
+	if m.Gone {
+		st = decided
+	}
+	switch {
+	case st == decided:
+		r.pool.drop(x)
+		if x.heard {
+			r.out.replay = append(r.out.replay, x.bundle)
+		}
+	case st == proposable && x.stage == r.pool.parked:
+		r.pool.move(x, r.pool.fresh)
+		if r.isPrimary() {
+			r.checkBundle(x)
+		}
+	}
+}
+
+// checkBundle has the client's signature checked, once.
+func (r *Replica) checkBundle(x *pending) {
+	if !x.asked && !x.valid {
+		x.asked = true
+		r.out.checks = append(r.out.checks, x.bundle)
+	}
+}
+
+// onChecked takes the verdict on a client's signature.
+func (r *Replica) onChecked(c Checked) {
+	x := r.pool.all[c.Digest]
+	if x == nil || !x.asked {
+		return
+	}
+	x.asked = false
+	if c.Valid {
+		x.valid = true
+		if x.stage == r.pool.passed && !r.isPrimary() {
+			r.send(r.primary(), RequestFrame(x.bundle, 0))
+		}
+		r.retryAccepts()
+		return
+	}
+	seq, heard := x.seq, x.heard
+	if !heard {
+		r.accuseForBundle(c.Digest)
+	}
+	if seq == 0 {
+		r.pool.drop(x)
+	}
+}
+
+// accuseForBundle suspects the primary that proposed a bundle whose signature is invalid; with
+// one that was heard from the client, the primary may be honest (rule 23).
+func (r *Replica) accuseForBundle(d Digest) {
+	for _, s := range sortedSeqs(r.slots, r.stable) {
+		x := r.slots[s]
+		if x.pre == nil || x.inO || x.accepted || x.pre.view != r.view {
+			continue
+		}
+		if b := r.bodies[x.pre.prop.Body]; b != nil && slices.Contains(b.list, d) {
+			r.suspect()
+			return
+		}
+	}
+}
+
+// batch takes what the primary may propose, by arrival.
+func (p *pool) batch(cfg *Config, r *Replica) (ids []Digest, bundles []*Bundle) {
+	ops, size := 0, 0
+	for _, stage := range [...]*list.List{p.passed, p.fresh} {
+		for e := stage.Front(); e != nil; {
+			x := e.Value.(*pending)
+			e = e.Next()
+			if !x.valid {
+				r.checkBundle(x)
+				continue
+			}
+			if p.standing(x.bundle) == decided {
+				p.drop(x)
+				continue
+			}
+			if ops+len(x.bundle.Ops) > cfg.MaxBatchOps || size+x.bundle.Size() > cfg.MaxBatchBytes || len(ids) >= maxFetchDigests {
+				return ids, bundles
+			}
+			ops, size = ops+len(x.bundle.Ops), size+x.bundle.Size()
+			ids, bundles = append(ids, x.bundle.Digest), append(bundles, x.bundle)
+		}
+	}
+	return ids, bundles
+}
+
+// tickPool lets time pass for what waits (rules 13 and 14).
+func (r *Replica) tickPool(step Time) {
+	p := &r.pool
+	if r.now-p.rateAt >= 100*Millisecond {
+		now := float64(p.rateOps) * float64(Second) / float64(r.now-p.rateAt)
+		p.rate += (now - p.rate) / 4
+		p.rateAt, p.rateOps = r.now, 0
+	}
+	for e := p.parked.Front(); e != nil && e.Value.(*pending).born+r.cfg.RequestTimeout < r.now; e = p.parked.Front() {
+		x := e.Value.(*pending)
+		p.drop(x)
+		if x.heard {
+			r.out.replay = append(r.out.replay, x.bundle)
+		}
+	}
+	if r.changing || !r.maySign() || r.isPrimary() {
+		return
+	}
+	if r.uncommitted() < r.cfg.Pipeline {
+		p.slotTime += step
+	}
+	d := r.suspectAfter()
+	for e := p.fresh.Front(); e != nil && e.Value.(*pending).since+d < p.slotTime; e = p.fresh.Front() {
+		x := e.Value.(*pending)
+		r.checkBundle(x)
+		p.move(x, p.passed)
+		if x.valid {
+			r.send(r.primary(), RequestFrame(x.bundle, 0))
+		}
+	}
+	for e := p.passed.Front(); e != nil && e.Value.(*pending).since+d < p.slotTime; e = p.passed.Front() {
+		x := e.Value.(*pending)
+		if x.valid {
+			r.suspect()
+			return
+		}
+		// Only a bundle whose signature holds ends in suspicion (rule 23): ask again, wait on.
+		r.checkBundle(x)
+		p.move(x, p.passed)
+	}
+}
+
+// uncommitted is the number of accepted proposals that are not committed.
+func (r *Replica) uncommitted() Seq {
+	n := Seq(0)
+	for s := r.delivered + 1; s <= r.delivered+r.cfg.Pipeline; s++ {
+		if x := r.slots[s]; x != nil && x.pre != nil && x.done == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// restartPool gives a new view its own time: what no proposal covers is timed from now.
+func (r *Replica) restartPool() {
+	p := &r.pool
+	var all []*pending
+	for _, stage := range [...]*list.List{p.passed, p.fresh} {
+		for e := stage.Front(); e != nil; e = e.Next() {
+			all = append(all, e.Value.(*pending))
+		}
+	}
+	covered := map[Digest]bool{}
+	for _, s := range r.slots {
+		if s.done != nil || s.pre != nil && s.pre.view == r.view {
+			if b := r.bodies[s.proposal().Body]; b != nil {
+				for _, d := range b.list {
+					covered[d] = true
+				}
+			}
+		}
+	}
+	var back []*pending
+	for d, x := range p.all {
+		if x.stage == nil && !covered[d] {
+			back = append(back, x)
+		}
+	}
+	slices.SortFunc(back, byArrival)
+	for _, x := range append(back, all...) {
+		x.seq = 0
+		p.move(x, p.fresh)
+	}
+}
+
+func (s *slot) proposal() Proposal {
+	if s.done != nil {
+		return s.done.prop
+	}
+	return s.pre.prop
+}
+
+// inOrder gives all bundles by arrival.
+func (p *pool) inOrder() []*pending {
+	all := make([]*pending, 0, len(p.all))
+	for _, x := range p.all {
+		all = append(all, x)
+	}
+	slices.SortFunc(all, byArrival)
+	return all
+}
+
+func byArrival(a, b *pending) int {
+	if a.born != b.born {
+		return int(min(max(a.born-b.born, -1), 1))
+	}
+	return slices.Compare(a.bundle.Digest[:], b.bundle.Digest[:])
+}

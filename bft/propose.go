@@ -1,0 +1,49 @@
+package bft
+
+// inFlight is the number of proposals that are not committed yet.
+func (r *Replica) inFlight() Seq {
+	if r.nextSeq <= r.delivered+1 {
+		return 0
+	}
+	return r.nextSeq - 1 - r.delivered
+}
+
+// propose orders what waits: at once while fewer than W numbers are in flight, otherwise it
+// lets requests gather (architecture.md, "What makes it fast", 6). It never waits for a full batch.
+func (r *Replica) propose() {
+	if !r.isPrimary() || !r.mayVote() || r.change.gathering {
+		return
+	}
+	for r.inFlight() < r.cfg.Pipeline && r.nextSeq <= r.high() && r.clock > 0 {
+		list, bundles := r.pool.batch(&r.cfg, r)
+		if len(list) == 0 {
+			return
+		}
+		seq, view := r.nextSeq, r.view
+		r.nextSeq++
+		prop := Proposal{Body: BodyDigest(list), Time: r.clock}
+		b := r.learnBody(prop.Body, list)
+		b.fill(bundles)
+		r.recordBody(seq, prop.Body)
+		r.pool.proposed(b, seq)
+		r.proposeAs(view, seq, prop, list)
+	}
+}
+
+// proposeAs promises and sends a fresh pre-prepare. It counts as this replica's vote, so it
+// leaves behind its record and body (rules 4 and 16).
+func (r *Replica) proposeAs(view View, seq Seq, prop Proposal, list []Digest) {
+	r.promised(PhasePrePrepare, view, seq, prop.Digest())
+	payload := encodeHeader(view, seq, prop)
+	r.record(keyProposed(seq, view), payload)
+	r.signThen(TypePrePrepare, payload, func(e *Envelope) {
+		r.send(Everyone, prePrepareFrame(e, list))
+		if r.view != view || r.changing || seq <= r.stable {
+			return
+		}
+		s := r.slot(seq)
+		r.adopt(s, &prePrepare{env: e, view: view, seq: seq, prop: prop, body: list}, false)
+		s.full, s.accepted = true, true
+		r.tryCommit(s)
+	})
+}

@@ -1,0 +1,209 @@
+package bft
+
+// View changes (OSDI'99 §4.4 and §4.5.2).
+
+type change struct {
+	// vcs has the view-change of the highest view of each member, this one included.
+	vcs map[ReplicaID]*viewChange
+	// extra are view-changes that a new-view names, fetched by digest.
+	extra map[Digest]*viewChange
+	// used are those of the present view's new-view, kept to serve those who come later.
+	used []*viewChange
+	// quorumAt is when a quorum of view-changes for this view or higher was held; 0: not yet (rule 10).
+	quorumAt Time
+	backoff  uint
+	halved   View // the view in which the back-off was last reduced
+	newView  *newView
+	// proposing is the new-view that this replica, as primary, is putting together.
+	proposing *newViewDraft
+	// offered is a new-view that waits for view-changes or bodies.
+	offered   *newView
+	offeredBy ReplicaID
+	gathering bool
+	failed    bool // the primary of this view has offered an invalid new-view
+}
+
+func (c *change) init(n int) {
+	c.vcs, c.extra = make(map[ReplicaID]*viewChange, n), map[Digest]*viewChange{}
+}
+
+// progress shrinks the back-off, at most once per view (rule 11).
+func (c *change) progress(v View) {
+	if c.backoff > 0 && c.halved != v {
+		c.backoff--
+		c.halved = v
+	}
+}
+
+// timeout is the request timeout with its back-off, which doubles per failed view up to a bound.
+func (r *Replica) timeout() Time {
+	t := r.cfg.RequestTimeout
+	for i := uint(0); i < r.change.backoff && t < r.cfg.MaxTimeout; i++ {
+		t *= 2
+	}
+	return min(t, r.cfg.MaxTimeout)
+}
+
+// suspectAfter is d of rule 14: how long a primary with room to propose may take. It is a
+// multiple of the round trip that a quorum reaches, not the request timeout: a slow primary is
+// a faulty one. It backs off as the timeout does.
+func (r *Replica) suspectAfter() Time {
+	d := max(8*r.quorumRTT(), r.cfg.SuspectFloor)
+	for i := uint(0); i < r.change.backoff && d < r.timeout(); i++ {
+		d *= 2
+	}
+	return min(d, r.timeout())
+}
+
+// tickView suspects a primary that lets accepted proposals or reads wait, and gives up a view
+// change that does not end.
+func (r *Replica) tickView() {
+	if !r.maySign() {
+		return
+	}
+	t := r.timeout()
+	if r.changing {
+		if r.change.quorumAt != 0 && r.now-r.change.quorumAt > t {
+			r.change.backoff = min(r.change.backoff+1, 32)
+			r.enterChange(r.view + 1)
+		}
+		return
+	}
+	if len(r.reads.waiting) > 0 && r.now-r.reads.waiting[0].since > t {
+		r.reads.waiting[0].since = r.now
+		r.suspect()
+		return
+	}
+	for s := r.delivered + 1; s <= r.delivered+64; s++ {
+		if x := r.slots[s]; x != nil && x.pre != nil && x.pre.view == r.view && x.done == nil && r.now-x.since > t {
+			r.suspect()
+			return
+		}
+	}
+}
+
+// suspect leaves the present view.
+func (r *Replica) suspect() {
+	if r.changing || !r.maySign() {
+		return
+	}
+	r.enterChange(r.view + 1)
+}
+
+// enterChange promises to vote in no view below v and tells what has prepared here
+// (OSDI'99 §4.4). There is one view-change per view: its bytes are durable and sent again as
+// they are (rule 10).
+func (r *Replica) enterChange(v View) {
+	if !r.maySign() || v <= r.view && r.changing || v < r.view {
+		return
+	}
+	r.flushVotes() // what this turn voted belongs to the old view
+	r.view, r.changing = v, true
+	c := &r.change
+	c.quorumAt, c.newView, c.proposing, c.offered, c.gathering, c.failed = 0, nil, nil, nil, false, false
+	clear(c.extra)
+	var prepared []*preparedCert
+	for _, s := range sortedSeqs(r.slots, r.stable) {
+		if p := r.slots[s].prepared; p != nil && s <= r.high() {
+			prepared = append(prepared, p)
+		}
+	}
+	payload := encodeViewChange(v, r.stable, r.stableCrt, prepared)
+	r.record(keyViewChange(), payload)
+	r.sayViewChange(payload)
+}
+
+func (r *Replica) sayViewChange(payload []byte) {
+	r.signThen(TypeViewChange, payload, func(e *Envelope) {
+		vc, err := parseViewChange(e)
+		if err != nil {
+			panic("bft: own view-change: " + err.Error())
+		}
+		r.send(Everyone, envelopeFrame(e))
+		_ = r.addViewChange(vc)
+	})
+}
+
+func (r *Replica) onViewChange(vc *viewChange) error {
+	signer := vc.env.Signer
+	if n := &r.help.newest[signer]; n.vc == nil || n.vc.view < vc.view {
+		n.vc = vc
+	}
+	return r.addViewChange(vc)
+}
+
+// addViewChange keeps the view-change of the highest view of each member.
+func (r *Replica) addViewChange(vc *viewChange) error {
+	c := &r.change
+	if old := c.vcs[vc.env.Signer]; old != nil && old.view >= vc.view {
+		return ErrNotRelevant
+	}
+	if vc.view < r.view || vc.view == r.view && !r.changing {
+		return ErrTooOld
+	}
+	c.vcs[vc.env.Signer] = vc
+	if len(vc.cert) > 0 {
+		r.onCertificate(vc.cert)
+	}
+	r.joinChange()
+	r.noteQuorum()
+	r.tryNewView()
+	c.retry(r)
+	return nil
+}
+
+// joinChange: f+1 members that have left for higher views include an honest one; this replica
+// joins the smallest of these views, even if no timer of its own has run out (OSDI'99 §4.5.2).
+func (r *Replica) joinChange() {
+	count, smallest := 0, View(0)
+	for id, vc := range r.change.vcs {
+		if id != r.cfg.Self && vc.view > r.view {
+			if count++; count == 1 || vc.view < smallest {
+				smallest = vc.view
+			}
+		}
+	}
+	if count >= r.weak() {
+		r.enterChange(smallest)
+	}
+}
+
+// noteQuorum starts the timer of rule 10.
+func (r *Replica) noteQuorum() {
+	if !r.changing || r.change.quorumAt != 0 {
+		return
+	}
+	count := 0
+	for _, vc := range r.change.vcs {
+		if vc.view >= r.view {
+			count++
+		}
+	}
+	if count >= r.quorum() {
+		r.change.quorumAt = max(r.now, 1)
+	}
+}
+
+func (c *change) byDigest(d Digest) *viewChange {
+	for _, vc := range c.vcs {
+		if vc.digest == d {
+			return vc
+		}
+	}
+	for _, vc := range c.used {
+		if vc.digest == d {
+			return vc
+		}
+	}
+	return c.extra[d]
+}
+
+// retry continues what waited for something that has just arrived.
+func (c *change) retry(r *Replica) {
+	if c.proposing != nil {
+		r.continueNewView()
+	}
+	if c.offered != nil {
+		r.tryEnter()
+	}
+}
