@@ -34,8 +34,9 @@ type sentBundle struct {
 	// replier is named in the last request: one member, or Everyone.
 	replier ReplicaID
 	sentAt  Time
-	// matchedAt is when f+1 alike were first counted, 0 before.
+	// matchedAt is when f+1 alike were first counted, if matched.
 	matchedAt Time
+	matched   bool
 	retryAt   Time
 	backoff   Time
 	// busy: bit i tells that replica i refused it since it was last sent.
@@ -289,8 +290,8 @@ func (c *Client) wantFull(b *sentBundle, key voteKey) {
 	if b.replier == Everyone {
 		return // asked before; the retry is on its way, or its back-off runs
 	}
-	if b.matchedAt == 0 {
-		b.matchedAt = c.now
+	if !b.matched {
+		b.matched, b.matchedAt = true, c.now
 	}
 	wait := patience(b.sentAt, b.matchedAt)
 	if v := &b.votes[b.replier]; v.cast && v.key != key {
@@ -310,7 +311,7 @@ func (c *Client) judgeReplier(b *sentBundle, key voteKey, results [][]byte) {
 		return // all were asked, or all answer in full anyway
 	}
 	v := &b.votes[b.replier]
-	if v.cast && v.key != key || b.matchedAt != 0 && c.now > patience(b.sentAt, b.matchedAt) {
+	if v.cast && v.key != key || b.matched && c.now > patience(b.sentAt, b.matchedAt) {
 		c.rotate(b.replier)
 	}
 }

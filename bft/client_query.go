@@ -16,7 +16,8 @@ type sentQuery struct {
 	votes       []resultVote // by replica, on this id
 	refused     uint64       // bit i: replica i has no room for it
 	sentAt      Time
-	matchedAt   Time
+	matchedAt   Time // when enough alike were first counted, if matched
+	matched     bool
 	retryAt     Time
 	backoff     Time
 	tries       int // that ended without agreement
@@ -71,7 +72,7 @@ func (c *Client) formQuery(reads *queue[waitingCall], consistency Consistency) {
 func (c *Client) ask(q *sentQuery) {
 	c.queryID++
 	c.forget(q.votes)
-	q.id, q.refused, q.paused, q.matchedAt = c.queryID, 0, false, 0
+	q.id, q.refused, q.paused, q.matched = c.queryID, 0, false, false
 	q.sentAt, q.retryAt = c.now, c.now+q.backoff
 	c.wakeAt(q.retryAt)
 	c.send(Everyone, q.frame())
@@ -87,7 +88,7 @@ func (c *Client) retryQueries() {
 		switch {
 		case q.paused:
 			c.ask(q)
-		case c.answered(q) >= c.needOf(q.consistency) && q.matchedAt == 0:
+		case c.answered(q) >= c.needOf(q.consistency) && !q.matched:
 			// Enough answered, though not alike, and the others are silent.
 			if c.contended(q) {
 				i--
@@ -196,8 +197,8 @@ func (c *Client) wantFullAnswer(q *sentQuery, key voteKey) {
 	if q.replier == Everyone {
 		return
 	}
-	if q.matchedAt == 0 {
-		q.matchedAt = c.now
+	if !q.matched {
+		q.matched, q.matchedAt = true, c.now
 	}
 	wait := patience(q.sentAt, q.matchedAt)
 	if v := &q.votes[q.replier]; v.cast && v.key != key {
