@@ -113,7 +113,7 @@ func (c *ClientConn) serve() {
 func (c *ClientConn) end(err error) {
 	select {
 	case <-c.closing:
-		log.Infow("client connection closed", "client", c.key.Fingerprint(), "reason", c.reason)
+		c.s.infow("client connection closed", "client", c.key.Fingerprint(), "reason", c.reason)
 		return
 	default:
 	}

@@ -35,12 +35,12 @@
 //	"BLRT"  version uint16  code uint8  reserved uint8  length uint16  reason
 //
 // Code 0 accepts; every other one refuses, with a reason for humans of at most
-// 256 bytes, see [Refusal]. The first six bytes of both never change, and a protocol id of any
-// version is selected, so that a process of another version is told so. After
-// that come frames: a length, 4 bytes big-endian, and as many bytes. A length
-// of zero is no frame: from a replica to a client it introduces the reason for
-// which the replica now closes the stream (length uint16, reason), elsewhere it
-// is a violation. Every violation closes the connection.
+// 256 bytes, see [Refusal]. The form of the answer never changes, and a
+// protocol id of any version is selected, so that a process of another version
+// is told so. After that come frames: a length, 4 bytes big-endian, and as many
+// bytes. A length of zero is no frame: from a replica to a client it introduces
+// the reason for which the replica now closes the stream (length uint16,
+// reason), elsewhere it is a violation. Every violation closes the connection.
 //
 // # Bounds
 //

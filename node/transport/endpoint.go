@@ -67,7 +67,7 @@ func newEndpoint(key *crypto.PrivateKey, cluster crypto.Digest, limits Limits, i
 	if err != nil {
 		return nil, fmt.Errorf("transport: TLS identity: %w", err)
 	}
-	// libp2p's resource manager and gater are left out: the doorway bounds inbound
+	// libp2p's resource manager and gater are left out: the door bounds inbound
 	// connections, knowing members from strangers, and yamux the streams.
 	up, err := upgrader.New([]sec.SecureTransport{secure}, muxers, nil, nil, nil,
 		upgrader.WithAcceptTimeout(limits.HandshakeTimeout))

@@ -157,7 +157,7 @@ func (s *Server) serveReplica(conn transport.CapableConn, st network.MuxedStream
 		return
 	}
 	defer func() { <-in.token }()
-	log.Infow("replica connected", "replica", replica, "remote", conn.RemoteMultiaddr())
+	s.infow("replica connected", "replica", replica, "remote", conn.RemoteMultiaddr())
 	r := newFrameReader(st, peerReadBytes, s.cfg.Limits.MaxFrameBytes, s.cfg.Limits.FrameTimeout, &in.got)
 	for {
 		frame, err := r.next()
@@ -176,7 +176,7 @@ func (s *Server) logEnd(err error, keysAndValues ...any) {
 		s.warnw("stream closed: invalid frame", keysAndValues...)
 		return
 	}
-	log.Infow("stream ended", keysAndValues...)
+	s.infow("stream ended", keysAndValues...)
 }
 
 // admitClient decides about a client and takes a place for it. The oldest

@@ -64,8 +64,8 @@ type Server struct {
 	addrs     []string
 	ctx       context.Context
 	cancel    context.CancelFunc
-	warn      *rate.Limiter
-	muted     atomic.Int64 // warnings not logged
+	talk      *rate.Limiter // of the log
+	muted     atomic.Int64  // lines not logged
 
 	clientSent, clientGot traffic
 
@@ -127,7 +127,7 @@ func newServer(cfg ServerConfig, version uint16) (*Server, error) {
 	s := &Server{
 		cfg: cfg, ep: ep, keys: keys,
 		door:    newDoor(limits, cfg.Members),
-		warn:    rate.NewLimiter(1, 10),
+		talk:    rate.NewLimiter(1, 10),
 		conns:   make(map[transport.CapableConn]struct{}),
 		clients: make(map[crypto.PublicKey][]*ClientConn),
 	}
@@ -299,14 +299,22 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// warnw logs what strangers cause, at most about once a second.
+// warnw and infow log what others cause, together at most about once a second.
 func (s *Server) warnw(msg string, keysAndValues ...any) {
-	if !s.warn.Allow() {
+	s.logLimited(log.Warnw, msg, keysAndValues)
+}
+
+func (s *Server) infow(msg string, keysAndValues ...any) {
+	s.logLimited(log.Infow, msg, keysAndValues)
+}
+
+func (s *Server) logLimited(logw func(string, ...any), msg string, keysAndValues []any) {
+	if !s.talk.Allow() {
 		s.muted.Add(1)
 		return
 	}
 	if n := s.muted.Swap(0); n > 0 {
 		keysAndValues = append(keysAndValues, "suppressed", n)
 	}
-	log.Warnw(msg, keysAndValues...)
+	logw(msg, keysAndValues...)
 }
