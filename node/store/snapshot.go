@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/bft/exec"
 )
 
 // A snapshot file holds the serialised state, then the digest of each of its
@@ -70,48 +71,6 @@ func (s *Store) cleanSnapshots() error {
 	return syncDir(s.fs, s.opts.Dir)
 }
 
-// partWriter cuts a stream into parts, hashes and writes them.
-type partWriter struct {
-	w     io.Writer
-	buf   []byte
-	parts []bft.Digest
-	size  int64
-}
-
-func (p *partWriter) Write(b []byte) (int, error) {
-	n := len(b)
-	for len(b) > 0 {
-		k := min(len(b), bft.PartSize-len(p.buf))
-		p.buf = append(p.buf, b[:k]...)
-		b = b[k:]
-		if len(p.buf) == bft.PartSize {
-			if err := p.flush(); err != nil {
-				return 0, err
-			}
-		}
-	}
-	return n, nil
-}
-
-func (p *partWriter) flush() error {
-	if len(p.parts) == maxParts {
-		return fmt.Errorf("store: the snapshot has more than %d parts", maxParts)
-	}
-	p.parts = append(p.parts, bft.PartDigest(p.buf))
-	p.size += int64(len(p.buf))
-	_, err := p.w.Write(p.buf)
-	p.buf = p.buf[:0]
-	return err
-}
-
-// finish writes the last part: the shorter one, or an empty one if there is no other.
-func (p *partWriter) finish() error {
-	if len(p.buf) > 0 || len(p.parts) == 0 {
-		return p.flush()
-	}
-	return nil
-}
-
 // WriteSnapshot streams the state after seq into a file and makes it durable. An error means that
 // the file is not there; one of the disk is not fatal here, for nothing has been promised on it.
 func (s *Store) WriteSnapshot(seq bft.Seq, history bft.Digest, state io.WriterTo) (bft.Snapshot, error) {
@@ -120,14 +79,23 @@ func (s *Store) WriteSnapshot(seq bft.Seq, history bft.Digest, state io.WriterTo
 	if err != nil {
 		return bft.Snapshot{}, fmt.Errorf("store: %w", err)
 	}
-	w := &partWriter{w: f, buf: make([]byte, 0, bft.PartSize)}
+	size := int64(0)
+	w := exec.NewPartWriter(func(i uint32, data []byte) error {
+		if i >= maxParts {
+			return fmt.Errorf("it has more than %d parts", maxParts)
+		}
+		size += int64(len(data))
+		_, err := f.Write(data)
+		return err
+	})
 	_, err = state.WriteTo(w)
+	parts, finishErr := w.Finish()
 	if err == nil {
-		err = w.finish()
+		err = finishErr
 	}
-	snap := bft.Snapshot{Seq: seq, State: bft.StateDigest(w.parts), History: history}
+	snap := bft.Snapshot{Seq: seq, State: bft.StateDigest(parts), History: history}
 	if err == nil {
-		_, err = f.Write(encodeTrailer(snap, w.size, w.parts))
+		_, err = f.Write(encodeTrailer(snap, size, parts))
 	}
 	if err == nil {
 		err = f.Sync()
