@@ -329,10 +329,6 @@ func (c *Client) notFinal(b *sentBundle) {
 // accept ends the calls of bundle i with their results.
 func (c *Client) accept(i int, session SessionID, results [][]byte) {
 	b := c.bundles[i]
-	if !b.Opens() && sessionGone(results) {
-		c.expire()
-		return
-	}
 	c.bundles = append(c.bundles[:i], c.bundles[i+1:]...)
 	c.lastUsed = c.now
 	for k := range b.calls {
@@ -346,11 +342,13 @@ func (c *Client) accept(i int, session SessionID, results [][]byte) {
 		c.endSession()
 	case b.Opens():
 		c.phase, c.session = phaseOpen, session
+	case sessionGone(results):
+		c.expire()
 	}
 	c.release(b)
 }
 
-// expire: f+1 replicas do not know the session any more. All that left in it has an unknown
+// expire: f+1 replicas do not know the session any more. What else left in it has an unknown
 // outcome: it may have been executed while the session lived. What has not left is not
 // concerned and goes into the next session.
 func (c *Client) expire() {

@@ -126,9 +126,14 @@ func splitResult(result []byte) ([]byte, error) {
 	}
 }
 
-// sessionGone tells whether the bundle found no session; if one operation did, all did.
+// sessionGone tells whether an operation found that its session has ended.
 func sessionGone(results [][]byte) bool {
-	return len(results[0]) > 0 && ResultStatus(results[0][0]) == ResultUnknownSession
+	for _, r := range results {
+		if len(r) > 0 && ResultStatus(r[0]) == ResultUnknownSession {
+			return true
+		}
+	}
+	return false
 }
 
 // finalResults tells whether all statuses are final.
