@@ -157,6 +157,8 @@ func show(results [][]byte) []string {
 	for _, result := range results {
 		value, err := Result(result)
 		switch {
+		case err == nil && bytes.HasPrefix(value, []byte("re: ")):
+			list = append(list, string(value))
 		case err == nil && len(value) >= 4:
 			list = append(list, string('0'+rune(value[3]))+":"+string(value[4:]))
 		case errors.Is(err, ErrFailed):
