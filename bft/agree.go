@@ -165,8 +165,10 @@ func (r *Replica) gather(s *slot) bool {
 	all := true
 	for i, id := range b.list {
 		p := r.pool.all[id]
-		if b.bundles[i] == nil && p != nil {
-			b.bundles[i] = p.bundle
+		if b.bundles[i] == nil {
+			if x := r.findBundle(id); x != nil {
+				r.place(b, i, x)
+			}
 		}
 		if b.bundles[i] == nil {
 			r.want(wantBundle, id, s)
@@ -315,19 +317,11 @@ func (r *Replica) tryDeliver(s *slot, v View, d Digest) {
 func (r *Replica) settle(s *slot, c *committed) {
 	s.done, s.bundles = c, c.bundles
 	if !c.prop.Body.IsZero() {
-		r.learnBody(c.prop.Body, c.body).fill(c.bundles)
+		r.fill(r.learnBody(c.prop.Body, c.body), c.bundles)
 		r.recordBody(s.seq, c.prop.Body)
 	}
 	r.record(keyCommitted(s.seq), encodeCommitted(c))
 	r.deliver()
-}
-
-func (b *body) fill(bundles []*Bundle) {
-	for i := range b.bundles {
-		if b.bundles[i] == nil {
-			b.bundles[i] = bundles[i]
-		}
-	}
 }
 
 // deliver hands committed batches to the host, in order and without gaps.

@@ -6,8 +6,9 @@ import "fmt"
 
 type checkpoints struct {
 	own *checkpoint // the newest of this replica, signed
-	// mine are this replica's digests by number, above the low watermark.
-	mine map[Seq]CheckpointInfo
+	// mine are the digests of this replica's states by number; said is what it has promised in
+	// checkpoints: never a second digest for a number, not even after a repair (rule 22).
+	mine, said map[Seq]CheckpointInfo
 	// votes by number and signer; each signer has at most as many as fit the window.
 	votes map[Seq]map[ReplicaID]*checkpoint
 	// certified is the newest certificate seen, for a number that may be ahead of this replica.
@@ -15,7 +16,8 @@ type checkpoints struct {
 }
 
 func (c *checkpoints) init() {
-	c.mine, c.votes = map[Seq]CheckpointInfo{}, map[Seq]map[ReplicaID]*checkpoint{}
+	c.mine, c.said = map[Seq]CheckpointInfo{}, map[Seq]CheckpointInfo{}
+	c.votes = map[Seq]map[ReplicaID]*checkpoint{}
 }
 
 // onSnapshot takes the digests of this replica's state at a number. The snapshot is durable, so
@@ -32,9 +34,15 @@ func (r *Replica) onSnapshot(s Snapshot) {
 		return
 	}
 	r.check.mine[s.Seq] = info
-	r.record(keyCheckpoint(s.Seq), encodeCheckpoint(info))
-	r.sayCheckpoint(info)
+	if _, said := r.check.said[s.Seq]; !said {
+		r.check.said[s.Seq] = info
+		r.record(keyCheckpoint(s.Seq), encodeCheckpoint(info))
+		r.sayCheckpoint(info)
+	}
 	r.tryStable(s.Seq)
+	if c := r.check.certified; c != nil && c[0].info.Seq == s.Seq {
+		r.onCertificate(c)
+	}
 }
 
 func (r *Replica) sayCheckpoint(info CheckpointInfo) {
@@ -50,8 +58,8 @@ func (r *Replica) sayCheckpoint(info CheckpointInfo) {
 
 // checkpointAgain signs again what was recorded before a restart.
 func (r *Replica) checkpointAgain() {
-	for _, s := range sortedSeqs(r.check.mine, r.stable) {
-		r.sayCheckpoint(r.check.mine[s])
+	for _, s := range sortedSeqs(r.check.said, r.stable) {
+		r.sayCheckpoint(r.check.said[s])
 	}
 }
 
@@ -119,7 +127,7 @@ func (r *Replica) tryStable(s Seq) {
 			}
 		}
 	}
-	if largest+r.n-total < r.quorum() {
+	if total > 0 && largest+r.n-total < r.quorum() {
 		r.diverge(fmt.Sprintf("no state at %d can reach a quorum: the replicas disagree", s))
 	}
 }
@@ -161,7 +169,7 @@ func (r *Replica) diverge(why string) {
 // durable here (rule 18).
 func (r *Replica) makeStable(cert []*checkpoint) {
 	s := cert[0].info.Seq
-	r.stable, r.stableCrt = s, cert
+	r.stable, r.stableCrt, r.diverged = s, cert, ""
 	r.record(keyStable(), encodeStable(cert))
 	for _, k := range cutKinds {
 		r.erase(keySeq(k, 0), keySeq(k, s+1))
@@ -179,6 +187,11 @@ func (r *Replica) makeStable(cert []*checkpoint) {
 	for x := range r.check.mine {
 		if x < s {
 			delete(r.check.mine, x)
+		}
+	}
+	for x := range r.check.said {
+		if x <= s {
+			delete(r.check.said, x)
 		}
 	}
 	for x := range r.check.votes {
@@ -216,7 +229,7 @@ func (r *Replica) cutBodies(stable Seq) {
 		}
 		b.seqs = keep
 		if len(keep) == 0 && !inUse[d] {
-			delete(r.bodies, d)
+			r.dropBody(d)
 		}
 	}
 }

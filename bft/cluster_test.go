@@ -346,8 +346,8 @@ func (c *cluster) describe() string {
 	s := ""
 	for _, h := range c.hosts {
 		i := h.replica.Info()
-		s += fmt.Sprintf("\n%d: view %d changing %v starting %v stable %d committed %d executed %d pending %d inflight %d %s %s down %v",
-			h.id, i.View, i.Changing, i.Starting, i.Stable, i.Committed, i.Executed, i.Pending, i.InFlight, i.Amnesiac, i.Diverged, h.down)
+		s += fmt.Sprintf("\n%d: view %d changing %v starting %v stable %d committed %d executed %d pending %d inflight %d %s %s down %v %s",
+			h.id, i.View, i.Changing, i.Starting, i.Stable, i.Committed, i.Executed, i.Pending, i.InFlight, i.Amnesiac, i.Diverged, h.down, h.replica.DebugPool())
 	}
 	return s
 }

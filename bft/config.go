@@ -47,12 +47,12 @@ type Config struct {
 // DefaultConfig holds the defaults that docs/configuration.md lists. Self, Cluster and Members are unset.
 func DefaultConfig() Config {
 	return Config{
-		Interval: 512, Window: 1024, Pipeline: 8,
+		Interval: 256, Window: 512, Pipeline: 8,
 		MaxBatchOps: 4096, MaxBatchBytes: 2 << 20,
 		MaxBundleOps: 256, MaxBundleBytes: 1280 << 10,
 		MaxPoolBytes: 64 << 20, PoolFloor: 16384,
-		RequestTimeout: Second, MaxTimeout: 16 * Second,
-		SuspectFloor: 300 * Millisecond, StatusInterval: 100 * Millisecond,
+		RequestTimeout: Second, MaxTimeout: 4 * Second,
+		SuspectFloor: 250 * Millisecond, StatusInterval: 100 * Millisecond,
 		ClockAhead: 2 * Second, ClockBehind: 4 * Second,
 	}
 }

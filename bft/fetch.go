@@ -28,6 +28,8 @@ const (
 	fetchPatience = 5 * Millisecond
 	fetchRetry    = 100 * Millisecond
 	maxWants      = 1 << 16
+	// maxTries: what nobody has is given up, until something asks for it again.
+	maxTries = 64
 )
 
 func (r *Replica) want(kind wantKind, d Digest, s *slot) {
@@ -57,7 +59,7 @@ func (r *Replica) flushWants() {
 	due := map[ReplicaID]*[3][]Digest{}
 	keep := r.wantOrder[:0]
 	for _, w := range r.wantOrder {
-		if w.gone || w.seq != 0 && w.seq <= r.stable {
+		if w.gone || w.tries > maxTries || w.seq != 0 && w.seq <= r.stable {
 			delete(r.wanted, w.digest)
 			continue
 		}
@@ -148,22 +150,54 @@ func (r *Replica) onFetch(from ReplicaID, f *fetch) error {
 	return nil
 }
 
-// findBundle looks in the pool and in the bodies of the window.
+// library indexes the bundles of the bodies in the log.
+type library map[Digest]*shelf
+
+type shelf struct {
+	bundle *Bundle
+	bodies int
+}
+
+// place puts a bundle into a body.
+func (r *Replica) place(b *body, i int, x *Bundle) {
+	b.bundles[i] = x
+	s := r.held[x.Digest]
+	if s == nil {
+		s = &shelf{bundle: x}
+		r.held[x.Digest] = s
+	}
+	s.bodies++
+}
+
+// fill places what is missing in a body.
+func (r *Replica) fill(b *body, bundles []*Bundle) {
+	for i := range b.bundles {
+		if b.bundles[i] == nil {
+			r.place(b, i, bundles[i])
+		}
+	}
+}
+
+func (r *Replica) dropBody(d Digest) {
+	for _, x := range r.bodies[d].bundles {
+		if x == nil {
+			continue
+		}
+		s := r.held[x.Digest]
+		if s.bodies--; s.bodies == 0 {
+			delete(r.held, x.Digest)
+		}
+	}
+	delete(r.bodies, d)
+}
+
+// findBundle looks in the pool and in the bodies of the log.
 func (r *Replica) findBundle(id Digest) *Bundle {
 	if p := r.pool.all[id]; p != nil {
 		return p.bundle
 	}
-	for _, s := range r.slots {
-		if s.pre == nil && s.done == nil {
-			continue
-		}
-		if b := r.bodies[s.proposal().Body]; b != nil {
-			for i, d := range b.list {
-				if d == id && b.bundles[i] != nil {
-					return b.bundles[i]
-				}
-			}
-		}
+	if s := r.held[id]; s != nil {
+		return s.bundle
 	}
 	return nil
 }

@@ -15,15 +15,15 @@ type helping struct {
 }
 
 type peer struct {
-	known                 bool
-	heardAt               Time
-	view                  View
-	changing              bool
-	stable, executed      Seq
-	sent, sentAt          Time // its last status, for the echo
-	rtt                   Time
-	helpedAt, vcAt, askAt Time
-	allowance             Time // serving budget, see mayServe
+	known            bool
+	heardAt          Time
+	view             View
+	changing         bool
+	stable, executed Seq
+	sent, sentAt     Time // its last status, for the echo
+	rtt              Time
+	helpedAt, askAt  Time
+	allowance        Time // serving budget, see mayServe
 }
 
 // newest is the newest that this replica holds signed by one member, to show to it when it
@@ -88,9 +88,33 @@ func (r *Replica) tickHelp() {
 		h.stuck++
 	}
 	h.delivered = r.delivered
+	r.askAround()
+	r.retryAccepts() // asks again for what was given up
 	for id := range h.peers {
 		if ReplicaID(id) != r.cfg.Self {
 			r.sendStatus(ReplicaID(id), nil)
+		}
+	}
+}
+
+// askAround: a replica that has left its view alone, and whom nobody follows, makes its oldest
+// waiting requests known to all, so that those who go on in that view order them.
+func (r *Replica) askAround() {
+	if !r.changing || r.change.quorumAt != 0 {
+		return
+	}
+	sent := 0
+	for _, x := range r.pool.inOrder() {
+		if sent == 8 {
+			return
+		}
+		if x.stage == r.pool.parked {
+			continue
+		}
+		if sent++; x.valid {
+			r.send(Everyone, RequestFrame(x.bundle, 0))
+		} else {
+			r.checkBundle(x)
 		}
 	}
 }

@@ -70,7 +70,6 @@ func (r *Replica) tryNewView() {
 		return
 	}
 	c.proposing = &newViewDraft{view: r.view, vcs: vcs, o: selectProposals(vcs)}
-	c.gathering = true
 	r.continueNewView()
 }
 
@@ -128,7 +127,9 @@ func (r *Replica) holdBody(d Digest, seq Seq) bool {
 	all := true
 	for i, id := range b.list {
 		if b.bundles[i] == nil {
-			b.bundles[i] = r.findBundle(id)
+			if x := r.findBundle(id); x != nil {
+				r.place(b, i, x)
+			}
 		}
 		if b.bundles[i] == nil {
 			r.want(wantBundle, id, nil)
@@ -159,7 +160,7 @@ func (r *Replica) finishNewView(d *newViewDraft) {
 }
 
 // onNewView takes the new primary's new-view, from it or from anyone who holds it.
-func (r *Replica) onNewView(from ReplicaID, nv *newView) error {
+func (r *Replica) onNewView(nv *newView) error {
 	c := &r.change
 	switch {
 	case nv.view < r.view || nv.view == r.view && !r.changing:
@@ -168,17 +169,17 @@ func (r *Replica) onNewView(from ReplicaID, nv *newView) error {
 		return ErrNotRelevant
 	case nv.env.Signer == r.cfg.Self:
 		return ErrNotRelevant
-	case c.offered != nil && c.offered.view >= nv.view:
+	}
+	if old := c.offered[nv.env.Signer]; old != nil && old.view >= nv.view {
 		return ErrNotRelevant
 	}
-	c.offered, c.offeredBy = nv, from
-	return r.tryEnter()
+	c.offered[nv.env.Signer] = nv
+	return r.tryEnter(nv)
 }
 
 // tryEnter checks the offered new-view once all its view-changes are held (rules 7 and 8).
-func (r *Replica) tryEnter() error {
+func (r *Replica) tryEnter(nv *newView) error {
 	c := &r.change
-	nv := c.offered
 	var vcs []*viewChange
 	for _, ref := range nv.refs {
 		vc := c.byDigest(ref.digest)
@@ -198,7 +199,6 @@ func (r *Replica) tryEnter() error {
 	if why := compareO(nv, o); why != "" {
 		return r.refuseNewView(nv, why)
 	}
-	c.offered = nil
 	r.enterView(nv, vcs, o)
 	return nil
 }
@@ -219,7 +219,7 @@ func compareO(nv *newView, o selection) string {
 // refuseNewView: an invalid new-view is proof against its primary. If it is the one awaited, the
 // view has failed; no other new-view for it is looked at.
 func (r *Replica) refuseNewView(nv *newView, why string) error {
-	r.change.offered = nil
+	delete(r.change.offered, nv.env.Signer)
 	if nv.view == r.view {
 		r.change.failed = true
 	}
@@ -231,8 +231,9 @@ func (r *Replica) enterView(nv *newView, vcs []*viewChange, o selection) {
 	r.flushVotes()
 	c := &r.change
 	r.view, r.changing = nv.view, false
-	c.newView, c.used, c.proposing, c.offered, c.gathering, c.failed, c.quorumAt = nv, vcs, nil, nil, false, false, 0
+	c.newView, c.used, c.proposing, c.failed, c.progressed, c.quorumAt = nv, vcs, nil, false, false, 0
 	clear(c.extra)
+	c.forget(r.view + 1)
 	for id, vc := range c.vcs {
 		if vc.view <= nv.view {
 			delete(c.vcs, id)

@@ -19,6 +19,7 @@ type pool struct {
 	// recent are bundles that were executed lately, so that retries are answered, not ordered.
 	recent    map[Digest]struct{}
 	recentLog []Digest
+	members   map[ReplicaID]int // operations told by each member
 	ops       int
 	bytes     int
 	// slotTime advances while the primary has room to propose: only then does it owe us (rule 14).
@@ -53,6 +54,7 @@ type pending struct {
 func (p *pool) init() {
 	p.all, p.clients = map[Digest]*pending{}, map[ClientID]*clientPool{}
 	p.fresh, p.passed, p.parked = list.New(), list.New(), list.New()
+	p.members = map[ReplicaID]int{}
 	p.sessions, p.recent = map[SessionID]*SessionMark{}, map[Digest]struct{}{}
 }
 
@@ -110,7 +112,11 @@ func (r *Replica) onRequest(u *Unverified, q *request) error {
 		return ErrBusy
 	}
 	p := r.pool.keep(b, r.now)
-	p.heard, p.by, p.member = q.heard, u.from, !q.heard
+	p.heard = q.heard
+	if !q.heard {
+		p.by, p.member = u.from, true
+		r.pool.members[u.from] += max(1, len(b.Ops))
+	}
 	if st == unknown {
 		r.pool.move(p, r.pool.parked)
 	}
@@ -131,13 +137,7 @@ func (r *Replica) admit(b *Bundle, heard bool, from ReplicaID) bool {
 		return false
 	}
 	if !heard {
-		ops := 0
-		for e := p.passed.Front(); e != nil; e = e.Next() {
-			if x := e.Value.(*pending); x.member && x.by == from {
-				ops += max(1, len(x.bundle.Ops))
-			}
-		}
-		return ops+len(b.Ops) <= limit/r.n
+		return p.members[from]+len(b.Ops) <= limit/r.n
 	}
 	c := p.clients[b.Client]
 	if c == nil {
@@ -178,6 +178,9 @@ func (p *pool) move(x *pending, to *list.List) {
 func (p *pool) drop(x *pending) {
 	p.move(x, nil)
 	delete(p.all, x.bundle.Digest)
+	if x.member {
+		p.members[x.by] -= max(1, len(x.bundle.Ops))
+	}
 	c := p.clients[x.bundle.Client]
 	ops := max(1, len(x.bundle.Ops))
 	c.ops, p.ops = c.ops-ops, p.ops-ops
@@ -236,7 +239,7 @@ func (r *Replica) applyMarks(marks []SessionMark) {
 			continue
 		}
 		for _, x := range slices.Clone(c.order) {
-			if x.bundle.Session == m.Session && x.seq == 0 {
+			if x.bundle.Session == m.Session {
 				r.reconsider(x, m)
 			}
 		}
@@ -322,6 +325,9 @@ func (p *pool) batch(cfg *Config, r *Replica) (ids []Digest, bundles []*Bundle) 
 			}
 			if p.standing(x.bundle) == decided {
 				p.drop(x)
+				if x.heard {
+					r.out.replay = append(r.out.replay, x.bundle)
+				}
 				continue
 			}
 			if ops+len(x.bundle.Ops) > cfg.MaxBatchOps || size+x.bundle.Size() > cfg.MaxBatchBytes || len(ids) >= maxFetchDigests {
@@ -389,6 +395,7 @@ func (r *Replica) uncommitted() Seq {
 
 // restartPool gives a new view its own time: what no proposal covers is timed from now.
 func (r *Replica) restartPool() {
+	r.dropDecided()
 	p := &r.pool
 	var all []*pending
 	for _, stage := range [...]*list.List{p.passed, p.fresh} {
@@ -398,6 +405,9 @@ func (r *Replica) restartPool() {
 	}
 	covered := map[Digest]bool{}
 	for _, s := range r.slots {
+		if s.seq <= r.executed {
+			continue
+		}
 		if s.done != nil || s.pre != nil && s.pre.view == r.view {
 			if b := r.bodies[s.proposal().Body]; b != nil {
 				for _, d := range b.list {

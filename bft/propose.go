@@ -11,7 +11,7 @@ func (r *Replica) inFlight() Seq {
 // propose orders what waits: at once while fewer than W numbers are in flight, otherwise it
 // lets requests gather (architecture.md, "What makes it fast", 6). It never waits for a full batch.
 func (r *Replica) propose() {
-	if !r.isPrimary() || !r.mayVote() || r.change.gathering {
+	if !r.isPrimary() || !r.mayVote() {
 		return
 	}
 	for r.inFlight() < r.cfg.Pipeline && r.nextSeq <= r.high() && r.clock > 0 {
@@ -23,7 +23,7 @@ func (r *Replica) propose() {
 		r.nextSeq++
 		prop := Proposal{Body: BodyDigest(list), Time: r.clock}
 		b := r.learnBody(prop.Body, list)
-		b.fill(bundles)
+		r.fill(b, bundles)
 		r.recordBody(seq, prop.Body)
 		r.pool.proposed(b, seq)
 		r.proposeAs(view, seq, prop, list)

@@ -220,7 +220,7 @@ type Restored struct {
 	Snapshot Snapshot
 	// Boot is drawn anew at each start.
 	Boot uint64
-	// Born: there never was an earlier start; nothing can have been lost.
+	// Born: there never was an earlier start. Records that are there all the same are refused.
 	Born bool
 	// Amnesiac: the host knows that records were lost.
 	Amnesiac string

@@ -1,6 +1,7 @@
 package bft
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -33,6 +34,7 @@ type Replica struct {
 	bodies    map[Digest]*body
 	wanted    map[Digest]*want // what is being fetched by digest
 	wantOrder []*want
+	held      library          // the bundles of all bodies
 	lacking   map[Seq]struct{} // slots whose proposal waits for a body, a bundle or a signature
 	promises  map[promise]Digest
 
@@ -59,7 +61,6 @@ type slot struct {
 	// accepted: the acceptance in view pre.view is recorded, the prepare (or pre-prepare) promised.
 	accepted bool
 	since    Time // when pre was first seen, for timeouts and retransmission
-	fetched  Time // when a missing part was last asked for
 
 	// votes by signer, of the highest view in which it voted
 	prepares, commits []voteBy
@@ -97,7 +98,10 @@ func New(cfg Config, restored Restored) (*Replica, error) {
 	r := &Replica{
 		cfg: cfg, roster: roster{cfg.N(), cfg.Epoch},
 		slots: map[Seq]*slot{}, early: map[Seq]*prePrepare{}, bodies: map[Digest]*body{}, wanted: map[Digest]*want{},
-		promises: map[promise]Digest{}, nextSeq: 1, lacking: map[Seq]struct{}{},
+		promises: map[promise]Digest{}, nextSeq: 1, lacking: map[Seq]struct{}{}, held: library{},
+	}
+	if restored.Born && (len(restored.Records) > 0 || restored.Executed > 0) {
+		return nil, errors.New("bft: records before the first start: the directory belongs to another replica")
 	}
 	r.pool.init()
 	r.check.init()
@@ -160,7 +164,7 @@ func (r *Replica) Step(m Verified) error {
 	case *viewChange:
 		return r.onViewChange(x)
 	case *newView:
-		return r.onNewView(u.from, x)
+		return r.onNewView(x)
 	case *status:
 		return r.onStatus(u.from, x)
 	case *fetch:

@@ -138,14 +138,15 @@ func (r *Replica) restoreState(x Restored) {
 		r.pool.sessions[x.Marks[i].Session] = &x.Marks[i]
 	}
 	if x.Executed > r.stable {
-		info := CheckpointInfo{Seq: x.Executed, State: x.Snapshot.State, History: x.Snapshot.History}
-		if _, ok := r.check.mine[x.Executed]; !ok && x.Executed%r.cfg.Interval == 0 {
-			r.check.mine[x.Executed] = info
-			r.record(keyCheckpoint(x.Executed), encodeCheckpoint(info))
-		}
+		r.onSnapshot(x.Snapshot)
 	} else if x.Executed < r.stable {
 		// The snapshot of the stable checkpoint is gone; the quorum's is as good.
 		r.check.certified = r.stableCrt
+	}
+	for s, info := range r.check.said {
+		if _, ok := r.check.mine[s]; !ok && s < x.Executed {
+			r.check.mine[s] = info
+		}
 	}
 	for _, s := range sortedSeqs(r.slots, r.stable) {
 		if p := r.slots[s].pre; p != nil && p.view == r.view {
@@ -250,7 +251,9 @@ func (r *Replica) restoreBody(s Seq, _ View, kv KV) error {
 		if err != nil {
 			return err
 		}
-		b.bundles[i] = x
+		if b.bundles[i] == nil {
+			r.place(b, i, x)
+		}
 	}
 	b.seqs = append(b.seqs, s)
 	return nil
@@ -383,6 +386,6 @@ func (r *Replica) restoreCheckpoint(s Seq, _ View, kv KV) error {
 	if err != nil {
 		return err
 	}
-	r.check.mine[s] = c.info
+	r.check.said[s] = c.info
 	return nil
 }

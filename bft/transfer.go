@@ -24,6 +24,9 @@ const (
 // peer when one does not answer.
 func (r *Replica) tickStateFetch() {
 	f := &r.fetchS
+	if f.on && !r.installing && r.diverged == "" && r.delivered >= f.cert[0].info.Seq {
+		*f = stateFetch{} // batches were faster
+	}
 	if f.on {
 		if !r.installing && r.now-f.asked > partPatience {
 			r.askParts(true)
@@ -106,6 +109,8 @@ func (r *Replica) onPart(from ReplicaID, p *SnapshotPart) bool {
 	f.total, f.got, f.asked = p.Total, f.got+1, r.now
 	r.out.stage = append(r.out.stage, *p)
 	switch {
+	case f.got == f.total && r.diverged == "" && r.delivered >= p.Seq:
+		*f = stateFetch{}
 	case f.got == f.total:
 		r.installing = true
 		r.out.install = &Install{Seq: p.Seq, Checkpoint: f.cert[0].info}
@@ -145,7 +150,7 @@ func (r *Replica) onInstalled(x *Installed) {
 	if x.Seq > r.stable {
 		r.makeStable(cert)
 	}
-	r.dropDecided()
+	r.restartPool()
 	r.deliver()
 	r.reads.executed(r.executed, &r.out.reads)
 }

@@ -16,19 +16,21 @@ type change struct {
 	newView  *newView
 	// proposing is the new-view that this replica, as primary, is putting together.
 	proposing *newViewDraft
-	// offered is a new-view that waits for view-changes or bodies.
-	offered   *newView
-	offeredBy ReplicaID
-	gathering bool
-	failed    bool // the primary of this view has offered an invalid new-view
+	// offered are new-views that wait for view-changes, the newest of each member: none can
+	// push out another's.
+	offered    map[ReplicaID]*newView
+	failed     bool // the primary of this view has offered an invalid new-view
+	progressed bool // a number proposed fresh in this view was executed
 }
 
 func (c *change) init(n int) {
 	c.vcs, c.extra = make(map[ReplicaID]*viewChange, n), map[Digest]*viewChange{}
+	c.offered = make(map[ReplicaID]*newView, n)
 }
 
 // progress shrinks the back-off, at most once per view (rule 11).
 func (c *change) progress(v View) {
+	c.progressed = true
 	if c.backoff > 0 && c.halved != v {
 		c.backoff--
 		c.halved = v
@@ -64,7 +66,7 @@ func (r *Replica) tickView() {
 	t := r.timeout()
 	if r.changing {
 		if r.change.quorumAt != 0 && r.now-r.change.quorumAt > t {
-			r.change.backoff = min(r.change.backoff+1, 32)
+			r.fail()
 			r.enterChange(r.view + 1)
 		}
 		return
@@ -87,7 +89,15 @@ func (r *Replica) suspect() {
 	if r.changing || !r.maySign() {
 		return
 	}
+	r.fail()
 	r.enterChange(r.view + 1)
+}
+
+// fail backs off if the view that ends was of no use (rule 11).
+func (r *Replica) fail() {
+	if !r.change.progressed && r.timeout() < r.cfg.MaxTimeout {
+		r.change.backoff++
+	}
 }
 
 // enterChange promises to vote in no view below v and tells what has prepared here
@@ -100,8 +110,9 @@ func (r *Replica) enterChange(v View) {
 	r.flushVotes() // what this turn voted belongs to the old view
 	r.view, r.changing = v, true
 	c := &r.change
-	c.quorumAt, c.newView, c.proposing, c.offered, c.gathering, c.failed = 0, nil, nil, nil, false, false
+	c.quorumAt, c.newView, c.proposing, c.failed, c.progressed = 0, nil, nil, false, false
 	clear(c.extra)
+	c.forget(r.view)
 	var prepared []*preparedCert
 	for _, s := range sortedSeqs(r.slots, r.stable) {
 		if p := r.slots[s].prepared; p != nil && s <= r.high() {
@@ -198,12 +209,23 @@ func (c *change) byDigest(d Digest) *viewChange {
 	return c.extra[d]
 }
 
+// forget drops the new-views of views below v.
+func (c *change) forget(v View) {
+	for id, nv := range c.offered {
+		if nv.view < v {
+			delete(c.offered, id)
+		}
+	}
+}
+
 // retry continues what waited for something that has just arrived.
 func (c *change) retry(r *Replica) {
 	if c.proposing != nil {
 		r.continueNewView()
 	}
-	if c.offered != nil {
-		r.tryEnter()
+	for id := ReplicaID(0); int(id) < r.n; id++ {
+		if nv := c.offered[id]; nv != nil {
+			_ = r.tryEnter(nv) // who sent it is not here to be told
+		}
 	}
 }
