@@ -335,7 +335,7 @@ func (c *Client) ReplicaUp(id ReplicaID) {
 
 // ReplicaDown tells that a replica cannot be reached. While none can, calls wait.
 func (c *Client) ReplicaDown(id ReplicaID) {
-	if int(id) >= c.cfg.N {
+	if int(id) >= c.cfg.N || !c.isUp(id) {
 		return
 	}
 	c.up &^= 1 << id

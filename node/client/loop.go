@@ -1,0 +1,156 @@
+package client
+
+import (
+	"time"
+
+	"github.com/baluarte-bft/baluarte/bft"
+)
+
+// turn is what run takes over from other goroutines at once.
+type turn struct {
+	pending []request
+	cancels []bft.CallID
+	inbox   []received
+	ups     []upDown
+}
+
+// run drives the core until Close. Everything that has come since the last turn goes in before
+// Ready is asked, so that many calls make one bundle, and many replies one turn.
+func (c *Client) run() {
+	defer close(c.stopped)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var t turn
+	var freed []uint32
+	closing, grace := c.closing, (<-chan time.Time)(nil)
+	for {
+		select {
+		case <-c.wake:
+		case <-timer.C:
+		case <-closing:
+			closing, grace = nil, time.After(closeGrace)
+			c.core.Close()
+		case <-grace:
+			c.abandon()
+			return
+		}
+		c.take(&t)
+		now := c.now()
+		c.core.Tick(now, bft.Time(time.Now().UnixNano()))
+		c.feed(&t)
+		freed = c.carryOut(freed[:0])
+		c.release(freed)
+		if c.core.Closed() {
+			c.abandon()
+			return
+		}
+		wait := time.Hour
+		if due, ok := c.core.Wake(); ok {
+			wait = min(wait, time.Duration(max(0, due-c.now())))
+		}
+		timer.Reset(wait)
+	}
+}
+
+// now is the logical time: monotonic, since the client was made.
+func (c *Client) now() bft.Time { return bft.Time(time.Since(c.start)) + 1 }
+
+// take swaps what has come for what was worked off.
+func (c *Client) take(t *turn) {
+	clear(t.pending)
+	clear(t.inbox)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t.pending, c.pending = c.pending, t.pending[:0]
+	t.cancels, c.cancels = c.cancels, t.cancels[:0]
+	t.inbox, c.inbox = c.inbox, t.inbox[:0]
+	t.ups, c.ups = c.ups, t.ups[:0]
+	full := false
+	for i := range c.held {
+		full = full || c.held[i] > heldPerReplica
+		c.held[i] = 0
+	}
+	if full {
+		c.room.Broadcast()
+	}
+}
+
+// feed gives the core what was taken.
+func (c *Client) feed(t *turn) {
+	for _, u := range t.ups {
+		if u.up {
+			c.core.ReplicaUp(u.replica)
+		} else {
+			c.core.ReplicaDown(u.replica)
+		}
+	}
+	for _, m := range t.inbox {
+		// An error accuses the replica or means that the frame came too late: f+1 others decide.
+		_ = c.core.Step(m.from, m.frame)
+	}
+	for i := range t.pending {
+		var err error
+		switch r := &t.pending[i]; r.consistency {
+		case Linearizable:
+			err = c.core.Query(r.id, r.op, bft.Linearizable, bft.CallOptions{})
+		case Stale:
+			err = c.core.Query(r.id, r.op, bft.Stale, bft.CallOptions{})
+		default:
+			err = c.core.Invoke(r.id, r.op, bft.CallOptions{})
+		}
+		if err != nil {
+			c.finish(t.pending[i].id, nil, err)
+			c.release([]uint32{slotOf(t.pending[i].id)})
+		}
+	}
+	for _, id := range t.cancels {
+		c.core.Cancel(id)
+	}
+}
+
+// carryOut does what the core asks for until it asks for nothing, and returns the slots of the
+// calls that ended.
+func (c *Client) carryOut(freed []uint32) []uint32 {
+	for {
+		ready, ok := c.core.Ready()
+		if !ok {
+			return freed
+		}
+		for _, m := range ready.Messages {
+			if m.To != bft.Everyone {
+				c.net.Send(int(m.To), m.Frame)
+				continue
+			}
+			for i := range c.manifest.Members {
+				c.net.Send(i, m.Frame)
+			}
+		}
+		for _, s := range ready.Sign {
+			c.core.Signed(s.ID, c.key.Sign(s.Message))
+		}
+		for i := range ready.Results {
+			r := &ready.Results[i]
+			c.finish(r.ID, r.Value, r.Err)
+			freed = append(freed, slotOf(r.ID))
+		}
+	}
+}
+
+// abandon ends all calls that have not ended.
+func (c *Client) abandon() {
+	var t turn
+	c.take(&t)
+	c.feed(&t)
+	c.mu.Lock()
+	var ids []bft.CallID
+	for slot := range c.calls {
+		if c.calls[slot].done != nil {
+			ids = append(ids, c.calls[slot].id)
+		}
+	}
+	c.mu.Unlock()
+	for _, id := range ids {
+		c.core.Cancel(id)
+	}
+	c.release(c.carryOut(nil))
+}
