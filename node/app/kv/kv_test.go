@@ -179,6 +179,7 @@ func FuzzKV(f *testing.F) {
 	for _, op := range [][]byte{nil, kv.Put(k, v), kv.Get(k), kv.Delete(k), kv.Create(k, v), kv.CompareAndSet(k, v, v), kv.Scan(k, nil, 1, 1), kv.Scan(nil, k, 0, 0)} {
 		f.Add(op)
 	}
+	f.Add([]byte("\x01\x00\x80\x00\x00")) // a snapshot with a length that is not in its shortest form
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m := start(t)
 		result := m.Apply(app.Context{}, b)

@@ -3,7 +3,6 @@ package kv
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -75,9 +74,9 @@ func (m *machine) Restore(r io.Reader) error {
 }
 
 func readField(in *bufio.Reader, limit uint64) ([]byte, error) {
-	n, err := binary.ReadUvarint(in)
+	n, err := readLength(in)
 	if err != nil {
-		return nil, broken(err)
+		return nil, err
 	}
 	if n > limit {
 		return nil, fmt.Errorf("%w: a field of %d bytes", errBadSnapshot, n)
@@ -87,6 +86,24 @@ func readField(in *bufio.Reader, limit uint64) ([]byte, error) {
 		return nil, broken(err)
 	}
 	return b, nil
+}
+
+// readLength reads a varint in its shortest form, which alone WriteTo writes.
+func readLength(in *bufio.Reader) (n uint64, err error) {
+	for shift := 0; shift < 63; shift += 7 {
+		b, err := in.ReadByte()
+		if err != nil {
+			return 0, broken(err)
+		}
+		n |= uint64(b&0x7f) << shift
+		if b < 0x80 && (b > 0 || shift == 0) {
+			return n, nil
+		}
+		if b == 0 {
+			break
+		}
+	}
+	return 0, fmt.Errorf("%w: a length is not in its shortest form", errBadSnapshot)
 }
 
 // broken returns the error for a stream that ended, or failed, within an item.
