@@ -75,7 +75,7 @@ func DefaultConfig() *Config {
 			BatchOps: c.MaxBatchOps, BatchSize: Bytes(c.MaxBatchBytes),
 			Pool: Bytes(c.MaxPoolBytes), PoolFloor: c.PoolFloor,
 			Clients: 1024, ConnectionsPerClient: 256, ConnectionsPerAddress: 2048,
-			PeerQueue: 64 << 20, ClientQueue: 8 << 20,
+			PeerQueue: 64 << 20, ClientQueue: 16 << 20,
 		},
 	}
 }

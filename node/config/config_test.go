@@ -132,7 +132,7 @@ func TestManifestRefused(t *testing.T) {
 		"negative":         {strings.Replace(good, "window: 1024", "window: -1", 1), []string{line("window:"), "not a whole number in range"}},
 		"mapping for list": {strings.Replace(good, "members:", "members: {}\nx:", 1), []string{"a mapping is not a list"}},
 		"no unit":          {strings.Replace(good, "request_timeout: 1s", "request_timeout: 1", 1), []string{line("request_timeout:"), "not a time with its unit"}},
-		"bad size":         {strings.Replace(good, "op_size: 1MiB", "op_size: 1MB", 1), []string{line("op_size:"), "not a size in bytes"}},
+		"bad size":         {strings.Replace(good, "bundle_size: 1280KiB", "bundle_size: 1MB", 1), []string{line("bundle_size:"), "not a size in bytes"}},
 		"short key":        {keyLine.ReplaceAllString(good, `key: "00"`), []string{line("key:"), "has 2 characters, want 64"}},
 		"key off curve":    {keyLine.ReplaceAllString(good, `key: "02`+strings.Repeat("0", 62)+`"`), []string{line("key:"), "mistyped digit"}},
 		"same key twice":   {strings.Replace(good, testKey(1).Public().String(), key0, 1), []string{"the same"}},
@@ -143,7 +143,8 @@ func TestManifestRefused(t *testing.T) {
 		"no service":       {regexp.MustCompile(`services:\n( +- .*\n)+`).ReplaceAllString(good, "services: []\n"), []string{"services: 0"}},
 		"service twice":    {strings.Replace(good, "- counter", "- kv", 1), []string{`"kv" stands twice`}},
 		"window too small": {strings.Replace(good, "window: 1024", "window: 512", 1), []string{"multiple of the checkpoint interval"}},
-		"op over bundle":   {strings.Replace(good, "op_size: 1MiB", "op_size: 2MiB", 1), []string{"op_size: 2MiB is not within"}},
+		"op over bundle":   {strings.Replace(good, "op_size: 1028KiB", "op_size: 2MiB", 1), []string{"op_size: 2MiB is not within"}},
+		"bundle too large": {strings.Replace(good, "bundle_size: 1280KiB", "bundle_size: 1GiB", 1), []string{"max bundle bytes"}},
 		"no client":        {good + "clients: []\n", []string{"admit nobody"}},
 		"too long":         {good + strings.Repeat("# long\n", 200000), []string{"longer than"}},
 	} {

@@ -82,13 +82,16 @@ type Protocol struct {
 // headers, signature and the name of the service, generously.
 const bundleOverheadBytes = 4096
 
+// defaultOpBytes holds a value of 1 MiB with its key.
+const defaultOpBytes = 1028 << 10
+
 // DefaultProtocol returns the parameters of [bft.DefaultConfig] and
-// [exec.DefaultLimits], and operations of at most 1 MiB.
+// [exec.DefaultLimits], and operations of at most 1,028 KiB.
 func DefaultProtocol() Protocol {
 	c, l := bft.DefaultConfig(), exec.DefaultLimits()
 	return Protocol{
 		CheckpointInterval: uint64(c.Interval), Window: uint64(c.Window), Pipeline: uint64(c.Pipeline),
-		BundleOps: c.MaxBundleOps, BundleSize: Bytes(c.MaxBundleBytes), OpSize: 1 << 20,
+		BundleOps: c.MaxBundleOps, BundleSize: Bytes(c.MaxBundleBytes), OpSize: defaultOpBytes,
 		RequestTimeout: Duration(c.RequestTimeout), MaxTimeout: Duration(c.MaxTimeout),
 		SuspectFloor: Duration(c.SuspectFloor), StatusInterval: Duration(c.StatusInterval),
 		ClockAhead: Duration(c.ClockAhead), ClockBehind: Duration(c.ClockBehind),
