@@ -26,7 +26,9 @@ func testManifest(n int) *Manifest {
 		members[i] = Member{Name: fmt.Sprintf("r%d", i), Key: Key{testKey(i).Public()},
 			Addresses: []string{fmt.Sprintf("127.0.0.1:%d", 20000+i)}}
 	}
-	return NewManifest("test", []string{"kv", "counter"}, members)
+	m := NewManifest("test", []string{"kv", "counter"}, members)
+	m.Protocol.CheckpointInterval, m.Protocol.Window = 512, 1024 // whatever the defaults are
+	return m
 }
 
 func TestManifestRoundTrip(t *testing.T) {
