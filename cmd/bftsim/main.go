@@ -1,0 +1,20 @@
+// Command bftsim runs Baluarte's protocol in a deterministic simulator, under faults and
+// adversaries, and checks its promises.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+func main() {
+	cmd := root(os.Stdout, os.Stderr)
+	if err := cmd.Execute(); err != nil {
+		if !errors.Is(err, errFailed) {
+			fmt.Fprintln(os.Stderr, "bftsim: "+err.Error())
+			os.Exit(2)
+		}
+		os.Exit(1)
+	}
+}

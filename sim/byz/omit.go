@@ -1,0 +1,148 @@
+package byz
+
+import (
+	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/bft/bftpb"
+	"github.com/baluarte-bft/baluarte/sim/wire"
+)
+
+// The view-change that omits prepared certificates.
+//
+// What is committed must survive the view change, although the accomplices deny that they ever
+// prepared it: their view-changes hold no prepared certificate, and now and then not even their
+// stable checkpoint. To make that count they see to it that few replicas commit: their commits
+// reach only some, and as primaries they stop proposing in mid-view.
+//
+// Aims at: the quorum of view-changes (rule 7), certificates kept across views and restarts until
+// one of a higher view replaces them (rule 9), the choice of the highest view.
+type omit struct {
+	base
+	// altered are the own view-changes as they were sent, by the digest of the true one.
+	altered map[bft.Digest]*bftpb.Envelope
+	// heard get the commits.
+	heard []bool
+	// proposals that are left until this primary goes quiet, by view.
+	left map[uint64]int
+}
+
+func newOmit(env Env) Adversary {
+	a := &omit{base: newBase(env), altered: make(map[bft.Digest]*bftpb.Envelope), heard: make([]bool, env.N), left: make(map[uint64]int)}
+	for _, id := range a.Rand.Perm(a.N)[:a.Rand.IntN(a.N+1)] {
+		a.heard[id] = true
+	}
+	return a
+}
+
+// Send implements Adversary.
+func (a *omit) Send(out bft.Outbound) []bft.Outbound {
+	e := wire.Envelope(out.Frame)
+	switch t := wire.TypeOf(out.Frame); {
+	case t == bft.TypeViewChange && a.own(e):
+		return []bft.Outbound{{To: out.To, Frame: a.envelopeFrame(a.alter(e))}}
+	case t == bft.TypeNewView && a.own(e):
+		return []bft.Outbound{{To: out.To, Frame: a.newView(e, out.Frame)}}
+	case t == bft.TypeData:
+		return []bft.Outbound{{To: out.To, Frame: a.data(out.Frame)}}
+	case t == bft.TypeVotes && a.own(e):
+		return a.votes(out, e)
+	case t == bft.TypePrePrepare && a.own(e):
+		if h, err := wire.Header(e); err == nil && a.quiet(h.View) {
+			a.lie("withheld pre-prepare")
+			return nil
+		}
+	}
+	return []bft.Outbound{out}
+}
+
+// quiet tells whether this primary has proposed enough in a view.
+func (a *omit) quiet(view uint64) bool {
+	if _, ok := a.left[view]; !ok {
+		a.left[view] = a.Rand.IntN(40)
+	}
+	a.left[view]--
+	return a.left[view] < 0
+}
+
+// alter removes the certificates from an own view-change, the same way each time.
+func (a *omit) alter(e *bftpb.Envelope) *bftpb.Envelope {
+	d := wire.Digest(e)
+	if was, ok := a.altered[d]; ok {
+		return was
+	}
+	v, err := wire.ViewChange(e)
+	if err != nil || len(v.Prepared) == 0 {
+		return e
+	}
+	n := &bftpb.ViewChange{View: v.View}
+	if a.chance(70) {
+		n.Stable = v.Stable
+		for _, i := range v.Checkpoint {
+			n.Checkpoint = append(n.Checkpoint, uint32(len(n.Envelopes)))
+			n.Envelopes = append(n.Envelopes, v.Envelopes[i])
+		}
+	}
+	a.lie("view-change without its certificates")
+	a.altered[d] = a.Seal(bft.TypeViewChange, wire.Marshal(n))
+	return a.altered[d]
+}
+
+// newView makes an own new-view name the own view-change as it was sent.
+func (a *omit) newView(e *bftpb.Envelope, frame []byte) []byte {
+	v, err := wire.NewView(e)
+	if err != nil {
+		return frame
+	}
+	for _, r := range v.ViewChanges {
+		if was, ok := a.altered[wire.DigestOf(r.Digest)]; ok {
+			d := wire.Digest(was)
+			r.Digest = d[:]
+			a.lie("new-view from an altered view-change")
+		}
+	}
+	return a.seal(bft.TypeNewView, wire.Marshal(v))
+}
+
+// data alters the own view-change where it is served to others.
+func (a *omit) data(frame []byte) []byte {
+	var d bftpb.Data
+	if wire.Read(bft.TypeData, frame, &d) != nil || len(d.ViewChanges) == 0 {
+		return frame
+	}
+	for i, e := range d.ViewChanges {
+		if a.own(e) {
+			d.ViewChanges[i] = a.alter(e)
+		}
+	}
+	return wire.Frame(bft.TypeData, &d)
+}
+
+// votes keeps commits from those who shall not hear them.
+func (a *omit) votes(out bft.Outbound, e *bftpb.Envelope) []bft.Outbound {
+	v, err := wire.Votes(e)
+	if err != nil {
+		return []bft.Outbound{out}
+	}
+	var prepares []*bftpb.Vote
+	for _, x := range v.Votes {
+		if x.Phase == uint32(bft.PhasePrepare) {
+			prepares = append(prepares, x)
+		}
+	}
+	if len(prepares) == len(v.Votes) {
+		return []bft.Outbound{out}
+	}
+	v.Votes = prepares
+	less := a.seal(bft.TypeVotes, wire.Marshal(v))
+	var sent []bft.Outbound
+	for _, to := range a.receivers(out) {
+		if a.heard[to] {
+			sent = append(sent, bft.Outbound{To: to, Frame: out.Frame})
+			continue
+		}
+		a.lie("withheld commits")
+		if len(prepares) > 0 {
+			sent = append(sent, bft.Outbound{To: to, Frame: less})
+		}
+	}
+	return sent
+}

@@ -1,0 +1,245 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/crypto"
+)
+
+// clientHost runs one client in virtual time, and its callers.
+type clientHost struct {
+	w      *world
+	id     int // from 0
+	key    bft.ClientID
+	signer crypto.Signer
+	client *bft.Client
+	load   *load
+	// bad clients sign badly, and nobody waits for them.
+	bad     bool
+	calls   map[bft.CallID]*ongoing
+	last    bft.CallID
+	wakesAt bft.Time
+	idle    int // callers that wait for nothing
+}
+
+// ongoing is a call that has not ended.
+type ongoing struct {
+	in       input
+	how      way
+	from     bft.Time
+	deadline bft.Time
+	done     func()
+}
+
+func newClientHost(w *world, id int, signer crypto.Signer, bad bool) (*clientHost, error) {
+	c := &clientHost{w: w, id: id, key: signer.Public(), signer: signer, bad: bad, load: newLoad(&w.opts, id, bad), calls: make(map[bft.CallID]*ongoing)}
+	p := &w.opts.Protocol
+	var err error
+	c.client, err = bft.NewClient(bft.ClientConfig{
+		Key: c.key, Cluster: w.cluster, N: w.n, Seed: seedOf(w.opts.Seed, fmt.Sprint("client ", id)),
+		MaxBundleOps: p.MaxBundleOps, RetryAfter: bft.Time(p.RequestTimeout) / 2, MaxRetry: 2 * bft.Time(p.RequestTimeout),
+	})
+	return c, err
+}
+
+func (c *clientHost) endpoint() endpoint { return endpoint(c.w.n + c.id) }
+
+// start begins the calls, one caller after the other.
+func (c *clientHost) start() {
+	for range c.w.opts.Load.Outstanding {
+		c.w.q.after(between(c.load.r, 0, bft.Time(c.w.opts.Load.Think)), c.next)
+	}
+}
+
+// next makes one caller call, unless the load is over.
+func (c *clientHost) next() {
+	if c.w.stopping {
+		c.idle++
+		return
+	}
+	in, how := c.load.next()
+	c.invoke(in, how, c.load.deadlineOf(c.w.q.now, bft.Time(c.w.opts.Protocol.RequestTimeout)), func() {
+		c.w.q.after(between(c.load.r, 0, bft.Time(c.w.opts.Load.Think)), c.next)
+	})
+}
+
+// invoke makes a call; done runs when it has ended.
+func (c *clientHost) invoke(in input, how way, deadline bft.Time, done func()) {
+	now := c.w.q.now
+	c.last++
+	id := c.last
+	x := &ongoing{in: in, how: how, from: now, deadline: deadline, done: done}
+	if in.value != "" {
+		c.w.written[in.key+" "+in.value] = true
+	}
+	c.client.Tick(now+1, epochStart+now)
+	opts := bft.CallOptions{Deadline: deadline}
+	var err error
+	switch how {
+	case ordered:
+		err = c.client.Invoke(id, in.encode(), opts)
+	case linearizable:
+		err = c.client.Query(id, in.encode(), bft.Linearizable, opts)
+	case stale:
+		err = c.client.Query(id, in.encode(), bft.Stale, opts)
+	}
+	if err != nil {
+		c.w.broken("client %d: %v", c.id, err)
+		return
+	}
+	c.calls[id] = x
+	c.w.trace.note(now, kindCall, c.endpoint(), -1, func() string { return describeCall(in, nil) })
+	c.demand(id)
+	c.pump()
+}
+
+// demand holds the cluster to oracle L1: after the heal every call ends within ten request timeouts.
+func (c *clientHost) demand(id bft.CallID) {
+	if c.bad {
+		return
+	}
+	limit := 10 * bft.Time(c.w.opts.Protocol.RequestTimeout)
+	c.w.q.at(max(c.w.q.now, bft.Time(c.w.opts.Heal))+limit, func() {
+		if x := c.calls[id]; x != nil {
+			c.w.verdict.fail("L1", "client %d waits since %v for %s", c.id, Duration(x.from), describeCall(x.in, nil))
+		}
+	})
+}
+
+// receive takes a frame from a replica.
+func (c *clientHost) receive(from endpoint, frame []byte) {
+	now := c.w.q.now
+	c.w.trace.frame(now, from, c.endpoint(), frame)
+	c.client.Tick(now+1, epochStart+now)
+	if err := c.client.Step(bft.ReplicaID(from), frame); errors.Is(err, bft.ErrInvalid) && c.w.honestEndpoint(from) {
+		c.w.verdict.fail("A2", "client %d calls a message of honest replica %d invalid: %v", c.id, from, err)
+	}
+	c.pump()
+}
+
+// pump does what the client wants done.
+func (c *clientHost) pump() {
+	for {
+		ready, ok := c.client.Ready()
+		if !ok {
+			break
+		}
+		for _, s := range ready.Sign {
+			c.sign(s)
+		}
+		for _, m := range ready.Messages {
+			c.send(m)
+		}
+		for _, r := range ready.Results {
+			c.ended(r)
+		}
+	}
+	c.wake()
+}
+
+func (c *clientHost) sign(s bft.SignRequest) {
+	sig := c.signer.Sign(s.Message)
+	if c.bad {
+		sig[0] ^= 1
+	}
+	// What follows the domain and the cluster is the payload, with its length.
+	payload := s.Message[len(bft.RequestSigningBytes(c.w.cluster, nil)):]
+	c.w.order.issue(c.key, payload)
+	c.w.q.after(bft.Time(c.w.opts.Machine.Sign), func() {
+		c.client.Signed(s.ID, sig)
+		c.pump()
+	})
+}
+
+func (c *clientHost) send(m bft.Outbound) {
+	if m.To != bft.Everyone {
+		c.w.net.send(c.endpoint(), endpoint(m.To), m.Frame)
+		return
+	}
+	for to := range c.w.n {
+		c.w.net.send(c.endpoint(), endpoint(to), m.Frame)
+	}
+}
+
+// wake tells the client the time when it wants to know.
+func (c *clientHost) wake() {
+	at, ok := c.client.Wake()
+	if !ok || c.wakesAt > c.w.q.now && c.wakesAt <= at {
+		return
+	}
+	at = max(at, c.w.q.now+bft.Millisecond)
+	c.wakesAt = at
+	c.w.q.at(at, func() {
+		if c.wakesAt != at {
+			return
+		}
+		c.wakesAt = 0
+		c.client.Tick(at+1, epochStart+at)
+		c.pump()
+	})
+}
+
+// ended records how a call ended.
+func (c *clientHost) ended(r bft.CallResult) {
+	x := c.calls[r.ID]
+	if x == nil {
+		c.w.broken("client %d ends call %d, which it has not", c.id, r.ID)
+		return
+	}
+	delete(c.calls, r.ID)
+	now := c.w.q.now
+	c.w.trace.bytes(now, kindResult, c.endpoint(), -1, r.Value, func() string {
+		return fmt.Sprintf("%s: %q, %v", describeCall(x.in, nil), r.Value, r.Err)
+	})
+	if !c.bad {
+		c.record(x, r)
+	}
+	x.done()
+}
+
+// record puts a call into the history.
+func (c *clientHost) record(x *ongoing, r bft.CallResult) {
+	now, w := c.w.q.now, c.w
+	entry := call{client: c.id, in: x.in, from: x.from, till: now}
+	if r.Err == nil {
+		out, err := c.load.decode(&x.in, r.Value)
+		if err != nil {
+			w.verdict.fail("S5", "client %d is told what the service cannot say: %s: %q, %v", c.id, describeCall(x.in, nil), r.Value, err)
+			return
+		}
+		entry.out = out
+		w.count(x, now)
+		if x.how == stale {
+			w.checkStale(&x.in, out)
+			return
+		}
+	} else if !c.mayFail(x, r.Err) {
+		return
+	}
+	if x.in.kind == opGet || x.in.kind == opNumber {
+		if entry.out == nil {
+			return // a read without a result says nothing
+		}
+	}
+	if r.Err != nil && errors.Is(r.Err, bft.ErrNotSubmitted) {
+		return // it never happened, and whatever shows otherwise breaks the history
+	}
+	w.history.calls = append(w.history.calls, entry)
+}
+
+// mayFail tells whether a call may end in an error: one that was given up, and a read that met
+// too many writes.
+func (c *clientHost) mayFail(x *ongoing, err error) bool {
+	c.w.stats.Undecided++
+	givenUp := x.deadline != 0 && x.deadline <= c.w.q.now+bft.Millisecond
+	switch {
+	case errors.Is(err, bft.ErrContended) && x.how != ordered:
+		return true
+	case givenUp && (errors.Is(err, bft.ErrOutcomeUnknown) || errors.Is(err, bft.ErrNotSubmitted) || errors.Is(err, bft.ErrOverloaded)):
+		return true
+	}
+	c.w.verdict.fail("L1", "client %d: %s ends in an error that nothing accounts for: %v", c.id, describeCall(x.in, nil), err)
+	return false
+}

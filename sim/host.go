@@ -1,0 +1,349 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/sim/byz"
+)
+
+// tickEvery is how often a host tells its replica the time, if nothing else happens.
+const tickEvery = 10 * bft.Millisecond
+
+// epochStart is the wall clock at the virtual time 0: agreed time is never 0 but in null proposals.
+const epochStart = 1_700_000_000 * bft.Second
+
+// host runs one replica in virtual time: what package node does with goroutines, it does with
+// events. Whatever takes time, such as a signature or a sync, ends in an event of its own.
+type host struct {
+	w      *world
+	id     bft.ReplicaID
+	r      *rand.Rand
+	disk   *disk
+	signer crypto.Signer
+	skew   bft.Time
+	// liar is set if the replica belongs to the adversary: it sees and alters all that passes.
+	liar byz.Adversary
+
+	// What follows is lost in a crash. life counts the starts, so that events of a past one do nothing.
+	up      bool
+	life    int
+	paused  bft.Time // the process stands still until then
+	replica *bft.Replica
+	checker *bft.Checker
+	exec    *executor
+	due     bool // a turn is scheduled
+	lastLSN bft.LSN
+	// signFree, verifyFree and execFree are when the signer, the verifier and the executor will
+	// have done what they were given.
+	signFree, verifyFree, execFree bft.Time
+	// replier is who shall answer in full, as each client last said.
+	replier map[bft.ClientID]bft.ReplicaID
+	reads   map[bft.ReadID]*waitingRead
+	readID  bft.ReadID
+}
+
+type waitingRead struct {
+	client endpoint
+	query  *bft.Query
+}
+
+func newHost(w *world, id bft.ReplicaID, signer crypto.Signer) *host {
+	h := &host{w: w, id: id, r: stream(w.opts.Seed, fmt.Sprint("host ", id)), signer: signer}
+	h.disk = newDisk(&w.q, &w.opts, stream(w.opts.Seed, fmt.Sprint("disk ", id)))
+	h.skew = between(h.r, -bft.Time(w.opts.Machine.Skew), bft.Time(w.opts.Machine.Skew))
+	return h
+}
+
+// honest tells whether the oracles hold this replica to its word.
+func (h *host) honest() bool { return h.liar == nil }
+
+// start starts the process on what its disk holds.
+func (h *host) start() {
+	if h.up || h.w.lost[h.id] {
+		return
+	}
+	h.life++
+	h.up, h.due, h.paused = true, false, 0
+	h.signFree, h.verifyFree, h.execFree = 0, 0, 0
+	h.replier, h.reads = make(map[bft.ClientID]bft.ReplicaID), make(map[bft.ReadID]*waitingRead)
+	exec, err := newExecutor(h)
+	if err != nil {
+		h.w.broken("%v", err)
+		return
+	}
+	h.exec = exec
+	restored := bft.Restored{Records: h.disk.read(), LSN: h.disk.durable, Boot: h.r.Uint64(), Born: !h.disk.born}
+	h.disk.born = true
+	if err := exec.restore(&restored); err != nil {
+		h.w.broken("replica %d: restoring its own snapshot: %v", h.id, err)
+		return
+	}
+	cfg := h.w.config(h.id)
+	if h.replica, err = bft.New(cfg, restored); err != nil {
+		h.w.verdict.fail("S8", "replica %d does not start from its own records: %v", h.id, err)
+		return
+	}
+	if h.checker, err = bft.NewChecker(&cfg); err != nil {
+		h.w.broken("%v", err)
+		return
+	}
+	h.lastLSN = restored.LSN
+	info := h.replica.Info()
+	h.w.trace.note(h.w.q.now, kindStart, endpoint(h.id), -1, func() string {
+		return fmt.Sprintf("view %d stable %d executed %d, %d records", info.View, info.Stable, info.Executed, len(restored.Records))
+	})
+	if h.honest() {
+		h.w.promises.started(h.id, info)
+	}
+	h.tick()
+}
+
+// tick makes turns at regular times.
+func (h *host) tick() {
+	h.after(tickEvery, h.tick)
+	h.wake()
+}
+
+// crash ends the process.
+func (h *host) crash() {
+	if !h.up {
+		return
+	}
+	h.w.trace.note(h.w.q.now, kindCrash, endpoint(h.id), -1, func() string { return "" })
+	h.w.stats.Crashes++
+	h.up = false
+	h.life++
+	h.replica, h.exec, h.checker, h.replier, h.reads = nil, nil, nil, nil, nil
+	h.disk.crash()
+}
+
+// pause makes the process stand still until a time. What reaches it waits, as in the buffers of
+// a real machine.
+func (h *host) pause(until bft.Time) {
+	if h.up {
+		h.paused = until
+		h.w.trace.note(h.w.q.now, kindPause, endpoint(h.id), -1, func() string { return "until " + Duration(until).String() })
+	}
+}
+
+// after runs do in d, in this life and not while the process stands still.
+func (h *host) after(d bft.Time, do func()) { h.at(h.w.q.now+d, do) }
+
+func (h *host) at(t bft.Time, do func()) {
+	life := h.life
+	h.w.q.at(t, func() { h.running(life, do) })
+}
+
+// running runs do now, or when the process is continued, if it is still the same one.
+func (h *host) running(life int, do func()) {
+	switch {
+	case h.life != life || !h.up:
+	case h.paused > h.w.q.now:
+		h.w.q.at(h.paused, func() { h.running(life, do) })
+	default:
+		do()
+	}
+}
+
+// receive takes a frame from the network.
+func (h *host) receive(from endpoint, frame []byte) {
+	h.running(h.life, func() {
+		h.w.trace.frame(h.w.q.now, from, endpoint(h.id), frame)
+		if len(frame) == 0 {
+			return
+		}
+		if int(from) >= h.w.n {
+			h.fromClient(from, frame)
+			return
+		}
+		if h.liar != nil && !h.liar.Receive(bft.ReplicaID(from), frame) {
+			return
+		}
+		u, err := h.checker.FromPeer(bft.ReplicaID(from), frame)
+		if err != nil {
+			h.refused(from, frame, err)
+			return
+		}
+		h.verify(from, frame, u)
+	})
+}
+
+// verify has the signatures of a message checked, and gives it to the core.
+func (h *host) verify(from endpoint, frame []byte, u *bft.Unverified) {
+	cost := bft.Time(0)
+	if n := len(u.Claims()); n > 0 {
+		cost = bft.Time(n) * between(h.r, 0, bft.Time(h.w.opts.Machine.Verify))
+	}
+	h.verifyFree = max(h.verifyFree, h.w.q.now) + cost
+	h.at(h.verifyFree, func() {
+		m, err := h.checker.Verify(u, h.w.verifier)
+		if err == nil {
+			err = h.replica.Step(m)
+		}
+		if err != nil {
+			h.refused(from, frame, err)
+		}
+		h.wake()
+	})
+}
+
+// refused holds an honest sender's messages to be valid: ErrInvalid accuses, so it must never
+// hit somebody who follows the protocol (oracle A2).
+func (h *host) refused(from endpoint, frame []byte, err error) {
+	if h.honest() && errors.Is(err, bft.ErrInvalid) && h.w.honestEndpoint(from) {
+		h.w.verdict.fail("A2", "replica %d calls a message of honest %s invalid: %v", h.id, h.w.trace.name(from), err)
+	}
+}
+
+// wake schedules a turn of the core. What arrives until then is part of it.
+func (h *host) wake() {
+	if h.due {
+		return
+	}
+	h.due = true
+	h.after(between(h.r, 0, bft.Time(h.w.opts.Machine.Turn)), func() {
+		h.due = false
+		h.turn()
+	})
+}
+
+// turn is one round of the host's loop: tell the time, see what is Ready, do it.
+func (h *host) turn() {
+	h.replica.Tick(h.w.q.now+1, h.clock())
+	ready, ok := h.replica.Ready()
+	if h.honest() {
+		h.w.promises.observe(h.id, h.replica.Info())
+	}
+	if !ok {
+		return
+	}
+	if h.honest() {
+		h.w.promises.ready(h.id, &ready, h.lastLSN)
+	}
+	if k := len(ready.Records); k > 0 {
+		h.lastLSN = ready.Records[k-1].LSN
+		life := h.life
+		h.disk.append(ready.Records, func(lsn bft.LSN) {
+			h.running(life, func() { h.advance(bft.Done{Persisted: lsn}) })
+		})
+	}
+	for _, s := range ready.Sign {
+		h.sign(s)
+	}
+	for _, b := range ready.Check {
+		h.check(b)
+	}
+	for _, m := range ready.Messages {
+		h.send(m)
+	}
+	h.exec.run(&ready)
+	h.disk.prune(ready.Stable)
+}
+
+func (h *host) clock() bft.Time { return epochStart + h.w.q.now + h.skew }
+
+// advance reports to the core.
+func (h *host) advance(d bft.Done) {
+	h.replica.Advance(d)
+	h.wake()
+}
+
+// sign signs, which takes time.
+func (h *host) sign(s bft.SignRequest) {
+	h.signFree = max(h.signFree, h.w.q.now) + between(h.r, 0, bft.Time(h.w.opts.Machine.Sign))
+	h.at(h.signFree, func() {
+		h.w.trace.bytes(h.w.q.now, kindSign, endpoint(h.id), -1, s.Message, func() string { return describeSigned(s.Message) })
+		h.advance(bft.Done{Signed: []bft.Signed{{ID: s.ID, Signature: h.signer.Sign(s.Message)}}})
+	})
+}
+
+// check checks the signature of a client.
+func (h *host) check(b *bft.Bundle) {
+	h.verifyFree = max(h.verifyFree, h.w.q.now) + between(h.r, 0, bft.Time(h.w.opts.Machine.Verify))
+	h.at(h.verifyFree, func() {
+		valid := h.w.verifier.Verify(b.Client, bft.RequestSigningBytes(h.w.cluster, b.Payload), b.Signature)
+		if h.liar != nil {
+			valid = h.liar.Checked(valid)
+		}
+		h.advance(bft.Done{Checked: []bft.Checked{{Digest: b.Digest, Valid: valid}}})
+	})
+}
+
+// send sends what the core wants sent, or what the adversary makes of it.
+func (h *host) send(m bft.Outbound) {
+	if h.liar == nil {
+		h.w.promises.sent(h.id, m.Frame, h.disk.durable)
+		h.transmit(m)
+		return
+	}
+	for _, m := range h.liar.Send(m) {
+		h.transmit(m)
+	}
+}
+
+func (h *host) transmit(m bft.Outbound) {
+	if m.To != bft.Everyone {
+		h.w.net.send(endpoint(h.id), endpoint(m.To), m.Frame)
+		return
+	}
+	for to := range h.w.n {
+		if to != int(h.id) {
+			h.w.net.send(endpoint(h.id), endpoint(to), m.Frame)
+		}
+	}
+}
+
+// reply sends a frame to a client, or what the adversary makes of it.
+func (h *host) reply(client endpoint, frame []byte) {
+	if h.liar == nil {
+		h.w.net.send(endpoint(h.id), client, frame)
+		return
+	}
+	for _, f := range h.liar.Reply(frame) {
+		h.w.net.send(endpoint(h.id), client, f)
+	}
+}
+
+// fromClient takes a frame that came on a client's own channel.
+func (h *host) fromClient(from endpoint, frame []byte) {
+	key := h.w.clients[int(from)-h.w.n].key
+	switch bft.MessageType(frame[0]) {
+	case bft.TypeRequest:
+		if h.liar != nil && !h.liar.Request(key, frame) {
+			return
+		}
+		h.replier[key] = replierOf(frame)
+		u, err := h.checker.FromClient(key, frame)
+		if err != nil {
+			h.refused(from, frame, err)
+			return
+		}
+		h.verify(from, frame, u)
+	case bft.TypeQuery:
+		q, err := bft.DecodeQuery(frame, bft.WindowOps, bft.MaxBundleBytes)
+		if err != nil {
+			h.refused(from, frame, err)
+			return
+		}
+		h.query(from, q)
+	}
+}
+
+// query answers a stale read at once, and a linearizable one when the core says so.
+func (h *host) query(from endpoint, q *bft.Query) {
+	if q.Consistency == bft.Stale {
+		h.exec.answer(from, q)
+		return
+	}
+	h.readID++
+	if err := h.replica.Read(h.readID); err != nil {
+		h.reply(from, bft.AnswerFrame(h.id, 0, h.exec.machine.Executed(), q, nil))
+		return
+	}
+	h.reads[h.readID] = &waitingRead{from, q}
+	h.wake()
+}

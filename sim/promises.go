@@ -1,0 +1,231 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/bft/bftpb"
+	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/sim/wire"
+)
+
+// promises watches what honest replicas sign and send: oracles S6, S8, S9 and D2.
+type promises struct {
+	*verdict
+	judge *wire.Judge
+	of    []memberPromises
+	// viewChanges counts the views that were entered.
+	viewChanges int
+	views       bft.View
+}
+
+// memberPromises is what one member has bound itself to.
+type memberPromises struct {
+	// signed is what this life asked to have signed, left what ever left the process: a vote that
+	// was lost in a crash before anybody saw it binds nobody.
+	signed, left map[promiseKey]bft.Digest
+	// needs tells, for what was signed in this life, which record must be durable before it leaves.
+	needs map[bft.Digest]bft.LSN
+	// view and stable are where the replica stands in this life; views and stables are what it has
+	// told others.
+	view       bft.View
+	stable     bft.Seq
+	leftView   bft.View
+	leftStable bft.Seq
+}
+
+// promiseKey is what one signature may name one digest for.
+type promiseKey struct {
+	what bft.MessageType
+	// phase is that of a vote; the pre-prepare is the primary's.
+	phase bft.Phase
+	view  uint64
+	seq   uint64
+}
+
+func (k promiseKey) String() string {
+	switch k.what {
+	case bft.TypeVotes:
+		return fmt.Sprintf("%v of number %d in view %d", k.phase, k.seq, k.view)
+	case bft.TypeCheckpoint:
+		return fmt.Sprintf("checkpoint of number %d", k.seq)
+	}
+	return fmt.Sprintf("%v to view %d", k.what, k.view)
+}
+
+func newPromises(v *verdict, judge *wire.Judge, n int) *promises {
+	p := &promises{verdict: v, judge: judge, of: make([]memberPromises, n)}
+	for i := range p.of {
+		p.of[i].left = make(map[promiseKey]bft.Digest)
+		p.of[i].born()
+	}
+	return p
+}
+
+func (m *memberPromises) born() {
+	m.signed, m.needs = make(map[promiseKey]bft.Digest), make(map[bft.Digest]bft.LSN)
+}
+
+// started begins a new life of a replica, which must know what it promised in earlier ones (S8).
+func (p *promises) started(id bft.ReplicaID, info bft.Info) {
+	m := &p.of[id]
+	m.born()
+	if info.View < m.leftView {
+		p.fail("S8", "replica %d restarts in view %d, but has told others that it is in %d", id, info.View, m.leftView)
+	}
+	if info.Stable < m.leftStable {
+		p.fail("S8", "replica %d restarts with the low watermark %d, but has shown others %d", id, info.Stable, m.leftStable)
+	}
+	m.view, m.stable = info.View, info.Stable
+}
+
+// observe checks that a replica does not go back (S8).
+func (p *promises) observe(id bft.ReplicaID, info bft.Info) {
+	m := &p.of[id]
+	if info.View < m.view || info.Stable < m.stable {
+		p.fail("S8", "replica %d goes back from view %d, low watermark %d to %d, %d", id, m.view, m.stable, info.View, info.Stable)
+	}
+	if info.View > m.view {
+		p.viewChanges++
+		p.views = max(p.views, info.View)
+	}
+	if info.Amnesiac != "" {
+		p.fail("S8", "replica %d takes itself for amnesiac, but has lost nothing: %s", id, info.Amnesiac)
+	}
+	if info.Diverged != "" {
+		p.fail("S7", "honest replica %d has diverged: %s", id, info.Diverged)
+	}
+	m.view, m.stable = info.View, info.Stable
+}
+
+// ready notes what a replica asks to have signed, and which records that binds. before is the
+// number of the last record of earlier Readys.
+func (p *promises) ready(id bft.ReplicaID, r *bft.Ready, before bft.LSN) {
+	m := &p.of[id]
+	for i := range r.Sign {
+		s, err := wire.ParseSigned(r.Sign[i].Message)
+		if err != nil {
+			p.fail("S9", "replica %d signs something that is no envelope", id)
+			continue
+		}
+		e := &bftpb.Envelope{Type: uint32(s.Type), Payload: s.Payload}
+		for _, c := range claims(e) {
+			if was, ok := m.signed[c.key]; ok && was != c.digest {
+				p.fail("S9", "replica %d signs two digests for the %v: %s and %s", id, c.key, was.Short(), c.digest.Short())
+			}
+			if was, ok := m.left[c.key]; ok && was != c.digest {
+				p.fail("S9", "replica %d signs two digests for the %v: %s, in an earlier life, and %s", id, c.key, was.Short(), c.digest.Short())
+			}
+			m.signed[c.key] = c.digest
+		}
+		// What is signed once more, for those who missed it, binds no more than it did.
+		if k := payloadKey(s.Type, s.Payload); m.needs[k] == 0 {
+			m.needs[k] = needed(s, r.Records, before)
+		}
+	}
+}
+
+// needed is the number of the record that must be durable before a signed message leaves: rule
+// 16. Votes are signed when the turn ends, after all that it records. The other messages are
+// preceded at least by the records of earlier turns; those whose bytes are found in a record of
+// this one are bound to it.
+func needed(s *wire.Signed, records []bft.Record, before bft.LSN) bft.LSN {
+	if s.Type == bft.TypeVotes {
+		if k := len(records); k > 0 {
+			return records[k-1].LSN
+		}
+		return before
+	}
+	sought := s.Payload
+	if s.Type == bft.TypePrePrepare {
+		if h, err := wire.Header(&bftpb.Envelope{Type: uint32(s.Type), Payload: s.Payload}); err == nil && len(h.Body) > 0 {
+			sought = h.Body
+		}
+	}
+	for i := range records {
+		if bytes.Contains(records[i].Value, sought) {
+			return records[i].LSN
+		}
+	}
+	return before
+}
+
+func payloadKey(t bft.MessageType, payload []byte) bft.Digest {
+	return crypto.Hash("payload", []byte{byte(t)}, payload)
+}
+
+// sent checks a frame that an honest replica sends: what it promises must be durable (D2), not
+// contradict an earlier promise (S9), and hold only certificates that are ones (S6).
+func (p *promises) sent(id bft.ReplicaID, frame []byte, durable bft.LSN) {
+	if err := p.judge.Frame(frame); err != nil {
+		p.fail("S6", "replica %d shows others as proof: %v", id, err)
+	}
+	e := wire.Envelope(frame)
+	if e == nil || e.Signer != uint32(id) {
+		return
+	}
+	m := &p.of[id]
+	if need, ok := m.needs[payloadKey(bft.MessageType(e.Type), e.Payload)]; ok && need > durable {
+		p.fail("D2", "a %v of replica %d leaves (%s) when records are durable up to %d, but it binds record %d",
+			bft.MessageType(e.Type), id, wire.DescribePayload(bft.MessageType(e.Type), e.Payload), durable, need)
+	}
+	for _, c := range claims(e) {
+		if was, ok := m.left[c.key]; ok && was != c.digest {
+			p.fail("S9", "replica %d sends two digests for the %v: %s and %s", id, c.key, was.Short(), c.digest.Short())
+		}
+		m.left[c.key] = c.digest
+		if c.key.what != bft.TypeCheckpoint {
+			m.leftView = max(m.leftView, bft.View(c.key.view))
+		}
+	}
+	if v, err := wire.ViewChange(e); err == nil {
+		m.leftStable = max(m.leftStable, bft.Seq(v.Stable))
+	}
+}
+
+type claim struct {
+	key    promiseKey
+	digest bft.Digest
+}
+
+// claims lists what an envelope binds its signer to.
+func claims(e *bftpb.Envelope) []claim {
+	whole := crypto.Hash("whole", e.Payload)
+	switch t := bft.MessageType(e.Type); t {
+	case bft.TypePrePrepare:
+		if h, err := wire.Header(e); err == nil {
+			return []claim{{promiseKey{bft.TypeVotes, bft.PhasePrePrepare, h.View, h.Seq}, wire.Proposal(h).Digest()}}
+		}
+	case bft.TypeVotes:
+		if v, err := wire.Votes(e); err == nil {
+			out := make([]claim, len(v.Votes))
+			for i, x := range v.Votes {
+				out[i] = claim{promiseKey{bft.TypeVotes, bft.Phase(x.Phase), v.View, x.Seq}, wire.DigestOf(x.Digest)}
+			}
+			return out
+		}
+	case bft.TypeCheckpoint:
+		if c, err := wire.Checkpoint(e); err == nil {
+			return []claim{{promiseKey{what: t, seq: c.Seq}, whole}}
+		}
+	case bft.TypeViewChange:
+		if v, err := wire.ViewChange(e); err == nil {
+			return []claim{{promiseKey{what: t, view: v.View}, whole}}
+		}
+	case bft.TypeNewView:
+		if v, err := wire.NewView(e); err == nil {
+			return []claim{{promiseKey{what: t, view: v.View}, whole}}
+		}
+	}
+	return nil
+}
+
+// describeSigned says what a member signs.
+func describeSigned(message []byte) string {
+	s, err := wire.ParseSigned(message)
+	if err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%v: %s", s.Type, wire.DescribePayload(s.Type, s.Payload))
+}

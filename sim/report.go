@@ -1,0 +1,122 @@
+package sim
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/baluarte-bft/baluarte/bft"
+)
+
+// Failure is a broken oracle.
+type Failure struct {
+	// Oracle is its name, such as S1.
+	Oracle string `json:"oracle"`
+	// At is the virtual time at which it broke.
+	At Duration `json:"at"`
+	// Detail says what was seen.
+	Detail string `json:"detail"`
+	// Trace is what happened last.
+	Trace []string `json:"trace,omitempty"`
+}
+
+// Error is the oracle and what it saw.
+func (f *Failure) Error() string { return fmt.Sprintf("%s at %v: %s", f.Oracle, f.At, f.Detail) }
+
+// Stats counts what happened in a run.
+type Stats struct {
+	Virtual     Duration `json:"virtual_time"`
+	Events      int      `json:"events"`
+	Sequences   bft.Seq  `json:"sequences"`
+	Views       bft.View `json:"views"`
+	ViewChanges int      `json:"view_changes"` // entered by some honest replica, all counted
+	Stable      bft.Seq  `json:"stable"`
+	Installs    int      `json:"snapshots_installed"`
+	Crashes     int      `json:"crashes"`
+	Faults      int      `json:"faults"`
+	Sent        int      `json:"sent"`
+	Lost        int      `json:"lost"`
+	Duplicated  int      `json:"duplicated"`
+	Operations  int      `json:"operations"`
+	Reads       int      `json:"reads"`
+	// Undecided counts calls that ended with an error that leaves their outcome open.
+	Undecided int `json:"undecided"`
+	// Longest is the longest that a call took of the time after Heal.
+	Longest Duration `json:"longest_call_after_heal"`
+	// Unchecked: the history was too hard to check in the time that there is (S5).
+	Unchecked bool `json:"unchecked,omitempty"`
+	// Lies counts what the adversary did.
+	Lies []Lie `json:"lies,omitempty"`
+}
+
+// Lie is one way of lying, and how often it was really done.
+type Lie struct {
+	Name  string `json:"name"`
+	Count int    `json:"count"`
+}
+
+// Report is what became of a run.
+type Report struct {
+	Options   Options  `json:"options"`
+	Outcome   string   `json:"outcome"` // "ok" or "failed"
+	TraceHash string   `json:"trace_hash"`
+	Failure   *Failure `json:"failure,omitempty"`
+	Stats     Stats    `json:"stats"`
+}
+
+// OK tells whether every oracle held.
+func (r *Report) OK() bool { return r.Failure == nil }
+
+// LieCount is how many lies were told.
+func (r *Report) LieCount() int {
+	n := 0
+	for _, l := range r.Stats.Lies {
+		n += l.Count
+	}
+	return n
+}
+
+// WriteTo prints the report for a reader.
+func (r *Report) WriteTo(w io.Writer) (int64, error) {
+	var b strings.Builder
+	o := &r.Options
+	fmt.Fprintf(&b, "seed          %d\n", o.Seed)
+	p := &o.Protocol
+	fmt.Fprintf(&b, "replicas      %d, of which %d may be faulty\n", p.N, bft.MaxFaulty(p.N))
+	fmt.Fprintf(&b, "protocol      interval %d, window %d, pipeline %d, batch %d, bundle %d\n", p.Interval, p.Window, p.Pipeline, p.MaxBatchOps, p.MaxBundleOps)
+	fmt.Fprintf(&b, "timeouts      request %v, at most %v, suspect %v, status %v\n", p.RequestTimeout, p.MaxTimeout, p.SuspectFloor, p.StatusInterval)
+	l := &o.Load
+	fmt.Fprintf(&b, "load          %s, %d clients × %d, %d keys, think %v, reads %d %% linearizable %d %% stale %d %% ordered, %d bad clients\n",
+		l.Service, l.Clients, l.Outstanding, l.Keys, l.Think, l.Linearizable, l.Stale, l.Ordered, l.BadClients)
+	n := &o.Network
+	fmt.Fprintf(&b, "network       delay %v + %v, loss %d %%, duplicates %d %%, late %d %%\n", n.Delay, n.Jitter, n.Loss, n.Duplicate, n.Reorder)
+	m := &o.Machine
+	fmt.Fprintf(&b, "machine       sync %v, snapshot %v, sign %v, verify %v, execute %v, turn %v, skew %v, %s signatures\n",
+		m.Sync, m.Snapshot, m.Sign, m.Verify, m.Execute, m.Turn, m.Skew, o.Signatures)
+	if o.Adversary == "" {
+		fmt.Fprintf(&b, "adversary     none\n")
+	} else {
+		fmt.Fprintf(&b, "adversary     %s, replicas %v\n", o.Adversary, o.Byzantine)
+	}
+	for _, f := range o.Faults {
+		fmt.Fprintf(&b, "fault         %v\n", f)
+	}
+	fmt.Fprintf(&b, "heal          %v\n", o.Heal)
+	s := &r.Stats
+	fmt.Fprintf(&b, "ran           %v, %d events, %d numbers, %d views, %d crashes, %d snapshots installed\n", s.Virtual, s.Events, s.Sequences, s.Views, s.Crashes, s.Installs)
+	fmt.Fprintf(&b, "messages      %d sent, %d lost, %d doubled\n", s.Sent, s.Lost, s.Duplicated)
+	fmt.Fprintf(&b, "calls         %d operations, %d reads, %d left open, the longest after the heal %v\n", s.Operations, s.Reads, s.Undecided, s.Longest)
+	for _, x := range s.Lies {
+		fmt.Fprintf(&b, "lie           %s: %d\n", x.Name, x.Count)
+	}
+	if f := r.Failure; f != nil {
+		for _, line := range f.Trace {
+			fmt.Fprintln(&b, line)
+		}
+		fmt.Fprintf(&b, "failure       %s\n", f.Error())
+	}
+	fmt.Fprintf(&b, "outcome       %s\n", r.Outcome)
+	fmt.Fprintf(&b, "trace_hash    %s\n", r.TraceHash)
+	k, err := io.WriteString(w, b.String())
+	return int64(k), err
+}

@@ -1,0 +1,389 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/sim/byz"
+	"github.com/baluarte-bft/baluarte/sim/wire"
+)
+
+// world is one run.
+type world struct {
+	opts     Options
+	n        int
+	q        queue
+	net      *network
+	trace    *trace
+	stats    Stats
+	cluster  bft.Digest
+	members  []crypto.PublicKey
+	verifier crypto.Verifier
+	hosts    []*host
+	clients  []*clientHost
+	byKey    map[bft.ClientID]endpoint
+
+	verdict  *verdict
+	order    *order
+	promises *promises
+	history  history
+	written  map[string]bool // "key value" of every put and swap that was called
+
+	phase    phase
+	stopping bool   // callers make no more calls
+	lost     []bool // replicas whose disk is lost, in the last phase
+	failure  *Failure
+	err      error
+}
+
+// phase is what a run has come to.
+type phase int
+
+const (
+	phaseFaults phase = iota
+	phaseLoad         // healed, the load goes on until enough numbers were executed
+	phaseDrain        // the calls that are outstanding end
+	phaseLevel        // replicas catch up
+	phaseLoss         // f disks are lost, the others start again and answer the last reads
+	phaseOver
+)
+
+// unknownAfter bounds the check of a history, in time of the wall clock.
+const unknownAfter = 3 * time.Second
+
+// Run runs a simulation to its end or to the first oracle that breaks. The error says that the
+// options are no good, or that the simulator itself has failed.
+func Run(o Options) (*Report, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	w := &world{opts: o, n: o.Protocol.N, byKey: make(map[bft.ClientID]endpoint), written: make(map[string]bool)}
+	w.trace = newTrace(w.n, o.Trace)
+	if err := w.build(); err != nil {
+		return nil, err
+	}
+	w.schedule()
+	for w.failure == nil && w.err == nil && w.phase != phaseOver && w.guarded(w.q.step) {
+		w.stats.Events++
+	}
+	if w.err != nil {
+		return nil, w.err
+	}
+	if w.failure == nil {
+		w.checkHistory()
+	}
+	return w.report(), nil
+}
+
+// guarded runs f. A panic of the protocol's assertions is a failure of the oracle that they
+// stand for, and of the run, not of the simulator.
+func (w *world) guarded(f func() bool) (more bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			w.verdict.fail("PANIC", "%v\n%s", p, stack())
+			more = true
+		}
+	}()
+	return f()
+}
+
+// build makes the cluster as it is at time 0.
+func (w *world) build() error {
+	o := &w.opts
+	w.cluster = crypto.Hash("baluarte/sim-cluster", []byte(fmt.Sprint(o.Seed)))
+	w.lost = make([]bool, w.n)
+	w.verdict = &verdict{fail: w.fail}
+	w.net = newNetwork(&w.q, o, &w.stats, w.deliver)
+	newKey := w.keys()
+	var signers []crypto.Signer
+	for id := range w.n {
+		s := newKey(fmt.Sprint("replica key ", id))
+		signers = append(signers, s)
+		w.members = append(w.members, s.Public())
+	}
+	w.order = newOrder(w.verdict)
+	w.promises = newPromises(w.verdict, &wire.Judge{Cluster: w.cluster, Members: w.members, Interval: o.Protocol.Interval, Verifier: w.verifier}, w.n)
+	for i := range o.Load.Clients + o.Load.BadClients {
+		bad := i >= o.Load.Clients
+		c, err := newClientHost(w, i, newKey(fmt.Sprint("client key ", i)), bad)
+		if err != nil {
+			return err
+		}
+		w.clients = append(w.clients, c)
+		w.byKey[c.key] = c.endpoint()
+		w.order.bad[c.key] = bad
+	}
+	plan := byz.NewPlan(w.n, o.Byzantine, stream(o.Seed, "plan"))
+	for id, s := range signers {
+		h := newHost(w, bft.ReplicaID(id), s)
+		if o.byzantine(h.id) {
+			m := wire.Member{Self: h.id, Cluster: w.cluster, Signer: s}
+			h.liar = byz.New(o.Adversary, byz.Env{Member: m, N: w.n, Plan: plan, Rand: stream(o.Seed, fmt.Sprint("adversary ", id))})
+			w.inject(h)
+		}
+		w.hosts = append(w.hosts, h)
+		w.q.after(between(h.r, 0, 20*bft.Millisecond), h.start)
+	}
+	for _, c := range w.clients {
+		c.start()
+	}
+	return nil
+}
+
+// keys returns what makes keys by name, of the kind that the options want.
+func (w *world) keys() func(name string) crypto.Signer {
+	if w.opts.Signatures == "ed25519" {
+		w.verifier = crypto.NewEd25519(64)
+		return func(name string) crypto.Signer { return crypto.NewKeyFromSeed(seedOf(w.opts.Seed, name)) }
+	}
+	ring := crypto.NewFastRing()
+	w.verifier = ring
+	return func(name string) crypto.Signer { return ring.NewKey(seedOf(w.opts.Seed, name)) }
+}
+
+// inject gives the adversary the chance to send something out of turn, now and then.
+func (w *world) inject(h *host) {
+	var again func()
+	again = func() {
+		if h.up {
+			for _, m := range h.liar.Inject(w.q.now) {
+				h.transmit(m)
+			}
+		}
+		w.q.after(between(h.r, 5*bft.Millisecond, 50*bft.Millisecond), again)
+	}
+	w.q.after(between(h.r, 0, 50*bft.Millisecond), again)
+}
+
+// config is the configuration of one replica.
+func (w *world) config(id bft.ReplicaID) bft.Config {
+	c := bft.DefaultConfig()
+	p := &w.opts.Protocol
+	c.Self, c.Cluster, c.Members = id, w.cluster, w.members
+	c.Interval, c.Window, c.Pipeline = p.Interval, p.Window, p.Pipeline
+	c.MaxBatchOps, c.MaxBundleOps = p.MaxBatchOps, p.MaxBundleOps
+	c.RequestTimeout, c.MaxTimeout = bft.Time(p.RequestTimeout), bft.Time(p.MaxTimeout)
+	c.SuspectFloor, c.StatusInterval = bft.Time(p.SuspectFloor), bft.Time(p.StatusInterval)
+	return c
+}
+
+// deliver hands a frame to its receiver.
+func (w *world) deliver(from, to endpoint, frame []byte) {
+	if int(to) >= w.n {
+		w.clients[int(to)-w.n].receive(from, frame)
+		return
+	}
+	if h := w.hosts[to]; h.up {
+		h.receive(from, frame)
+	}
+}
+
+func (w *world) endpointOf(client bft.ClientID) (endpoint, bool) {
+	e, ok := w.byKey[client]
+	return e, ok
+}
+
+// honestEndpoint tells whether whoever is there follows the protocol.
+func (w *world) honestEndpoint(e endpoint) bool {
+	if int(e) >= w.n {
+		return !w.clients[int(e)-w.n].bad
+	}
+	return w.hosts[e].honest()
+}
+
+// fail ends the run: an oracle broke. Only the first one counts.
+func (w *world) fail(oracle, format string, args ...any) {
+	if w.failure == nil {
+		w.failure = &Failure{Oracle: oracle, At: Duration(w.q.now), Detail: fmt.Sprintf(format, args...), Trace: w.trace.last()}
+	}
+}
+
+// broken ends the run: the simulator cannot go on.
+func (w *world) broken(format string, args ...any) {
+	if w.err == nil {
+		w.err = fmt.Errorf("sim: seed %d: "+format, append([]any{w.opts.Seed}, args...)...)
+	}
+}
+
+// heal ends the first phase. The faults end by themselves at this time or before.
+func (w *world) heal() {
+	w.enter(phaseLoad)
+	w.net.heal()
+	w.poll()
+}
+
+func (w *world) enter(p phase) {
+	w.phase = p
+	w.trace.note(w.q.now, kindPhase, -1, -1, func() string {
+		return [...]string{"faults", "healed", "drain", "level", "loss", "over"}[p]
+	})
+}
+
+// poll moves from phase to phase.
+func (w *world) poll() {
+	timeout := bft.Time(w.opts.Protocol.RequestTimeout)
+	switch w.phase {
+	case phaseLoad:
+		if w.executed() >= w.opts.Load.Sequences && w.q.now >= bft.Time(w.opts.Heal)+2*timeout {
+			w.stopping = true
+			w.enter(phaseDrain)
+		} else if w.q.now > bft.Time(w.opts.Heal)+1000*timeout {
+			w.verdict.fail("L1", "only %d numbers are executed long after the heal", w.executed())
+		}
+	case phaseDrain:
+		if w.drained() {
+			w.enter(phaseLevel)
+			w.demandLevel(w.executed(), 10*timeout)
+		}
+	case phaseLevel:
+		if w.level(w.executed()) {
+			w.lose()
+		}
+	case phaseLoss:
+		if w.drained() {
+			w.enter(phaseOver)
+			return
+		}
+	}
+	w.q.after(10*bft.Millisecond, w.poll)
+}
+
+// executed is the highest number that an honest replica has executed.
+func (w *world) executed() bft.Seq { return bft.Seq(len(w.order.log)) }
+
+// drained tells whether all calls of honest clients have ended and their callers do nothing.
+func (w *world) drained() bool {
+	for _, c := range w.clients {
+		if !c.bad && (len(c.calls) > 0 || c.idle < w.opts.Load.Outstanding) {
+			return false
+		}
+	}
+	return true
+}
+
+// level tells whether all honest replicas have executed up to seq.
+func (w *world) level(seq bft.Seq) bool {
+	return !slices.ContainsFunc(w.hosts, func(h *host) bool {
+		return h.honest() && !w.lost[h.id] && (!h.up || h.exec.machine.Executed() < seq)
+	})
+}
+
+// demandLevel holds the cluster to oracle L2: every honest replica catches up.
+func (w *world) demandLevel(seq bft.Seq, within bft.Time) {
+	phase := w.phase
+	w.q.after(within, func() {
+		if w.phase != phase || w.level(seq) {
+			return
+		}
+		for _, h := range w.hosts {
+			if h.honest() && !w.lost[h.id] && (!h.up || h.exec.machine.Executed() < seq) {
+				w.verdict.fail("L2", "replica %d has not caught up: %d of %d, %+v", h.id, h.exec.machine.Executed(), seq, h.replica.Info())
+			}
+		}
+	})
+}
+
+// lose crashes everybody and takes the disks of f replicas away, those of the adversary first.
+// What was acknowledged must be there all the same (oracle D1): the others execute again all
+// that was executed, and the last reads of the clients see it.
+func (w *world) lose() {
+	w.enter(phaseLoss)
+	for _, h := range w.hosts {
+		h.crash()
+	}
+	r := stream(w.opts.Seed, "loss")
+	left := bft.MaxFaulty(w.n)
+	for _, id := range w.opts.Byzantine {
+		w.lost[id] = true
+		left--
+	}
+	for _, i := range r.Perm(w.n) {
+		if left > 0 && !w.lost[i] {
+			w.lost[i] = true
+			left--
+		}
+	}
+	for _, h := range w.hosts {
+		w.q.after(between(r, 0, 10*bft.Millisecond), h.start)
+	}
+	w.demandLevel(w.executed(), 10*bft.Time(w.opts.Protocol.RequestTimeout))
+	w.lastReads()
+}
+
+// lastReads has every client read everything.
+func (w *world) lastReads() {
+	for _, c := range w.clients {
+		if c.bad {
+			continue
+		}
+		c.idle = w.opts.Load.Outstanding - 1
+		var todo []input
+		for k := range w.opts.Load.Keys {
+			todo = append(todo, input{kind: opGet, key: fmt.Sprint("k", k)})
+		}
+		if w.opts.Load.Service == "counter" {
+			todo = []input{{kind: opNumber}}
+		}
+		var next func()
+		next = func() {
+			if len(todo) == 0 {
+				c.idle++
+				return
+			}
+			in := todo[0]
+			todo = todo[1:]
+			c.invoke(in, ordered, 0, next)
+		}
+		next()
+	}
+}
+
+// count notes a call that ended well.
+func (w *world) count(x *ongoing, now bft.Time) {
+	if x.how == ordered {
+		w.stats.Operations++
+	} else {
+		w.stats.Reads++
+	}
+	if heal := bft.Time(w.opts.Heal); now > heal {
+		w.stats.Longest = max(w.stats.Longest, Duration(now-max(heal, x.from)))
+	}
+}
+
+// checkHistory is oracle S5.
+func (w *world) checkHistory() {
+	err, unknown := w.history.check(unknownAfter)
+	if err != nil {
+		w.verdict.fail("S5", "%v", err)
+	}
+	w.stats.Unchecked = unknown
+}
+
+func (w *world) report() *Report {
+	w.stats.Virtual, w.stats.Sequences = Duration(w.q.now), w.executed()
+	w.stats.Views, w.stats.ViewChanges = w.promises.views, w.promises.viewChanges
+	for _, m := range w.promises.of {
+		w.stats.Stable = max(w.stats.Stable, m.stable)
+	}
+	for _, h := range w.hosts {
+		if h.liar == nil {
+			continue
+		}
+		for _, l := range h.liar.Lies() {
+			i := slices.IndexFunc(w.stats.Lies, func(x Lie) bool { return x.Name == l.Name })
+			if i < 0 {
+				i = len(w.stats.Lies)
+				w.stats.Lies = append(w.stats.Lies, Lie{Name: l.Name})
+			}
+			w.stats.Lies[i].Count += l.Count
+		}
+	}
+	r := &Report{Options: w.opts, Outcome: "ok", TraceHash: w.trace.hash(), Failure: w.failure, Stats: w.stats}
+	if w.failure != nil {
+		r.Outcome = "failed"
+	}
+	return r
+}
