@@ -1,0 +1,59 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/baluarte-bft/baluarte/node/cli"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"bftnode": main})
+}
+
+// TestScripts runs the scripts of testdata with the real program, in processes of
+// its own. Each ends what it starts: a cluster in the directory `cluster` of a
+// script is ended whatever becomes of the script.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PROGRAM", "bftnode")
+			env.Setenv(cli.DirVariable, filepath.Join(env.WorkDir, "cluster"))
+			env.Defer(func() { endCluster(t, filepath.Join(env.WorkDir, "cluster")) })
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"code":    cmdCode,
+			"replace": cmdReplace,
+			"corrupt": cmdCorrupt,
+			"oneline": cmdOneLine,
+		},
+	})
+}
+
+// cmdCode runs the program and compares its exit code: code WANT ARG…
+func cmdCode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: code WANT ARG...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec("bftnode", args[1:]...); err != nil {
+		coder, ok := err.(interface{ ExitCode() int })
+		if !ok {
+			ts.Fatalf("bftnode %v: %v", args[1:], err)
+		}
+		got = coder.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("bftnode %v: exit code %d, want %d", args[1:], got, want)
+	}
+}

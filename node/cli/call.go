@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/baluarte-bft/baluarte/node/client"
+	"github.com/baluarte-bft/baluarte/node/config"
+	"github.com/baluarte-bft/baluarte/node/transport"
+)
+
+// modeFlags say what a read promises.
+type modeFlags struct{ ordered, stale bool }
+
+func (f *modeFlags) add(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&f.ordered, "ordered", false, "order the read like a write: slower, never contended")
+	cmd.Flags().BoolVar(&f.stale, "stale", false, "accept a state of the past, as f+1 replicas tell it alike")
+	cmd.MarkFlagsMutuallyExclusive("ordered", "stale")
+}
+
+func (f *modeFlags) mode() client.Consistency {
+	switch {
+	case f.ordered:
+		return client.Ordered
+	case f.stale:
+		return client.Stale
+	}
+	return client.Linearizable
+}
+
+// Invoke has a service execute an operation, exactly once, and returns its result. The
+// operation opens a session of its own and closes it. Errors are made for the user: one
+// line, with the exit code.
+func (s *Session) Invoke(ctx context.Context, service string, op []byte) ([]byte, error) {
+	return s.call(ctx, service, func(c *client.Service) ([]byte, error) { return c.Invoke(ctx, op) })
+}
+
+// Query has a service answer a question, and returns the answer; errors as in Invoke.
+func (s *Session) Query(ctx context.Context, service string, q []byte, mode client.Consistency) ([]byte, error) {
+	return s.call(ctx, service, func(c *client.Service) ([]byte, error) { return c.Query(ctx, q, mode) })
+}
+
+func (s *Session) call(ctx context.Context, service string, f func(*client.Service) ([]byte, error)) ([]byte, error) {
+	m, err := s.manifest()
+	if err != nil {
+		return nil, err
+	}
+	key, err := s.key()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.Dial(ctx, m, key, client.Ephemeral(), client.NoWait())
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	if err := s.reach(ctx, c); err != nil {
+		return nil, err
+	}
+	result, err := f(c.Service(service))
+	if err != nil {
+		return nil, s.explain(err, c)
+	}
+	return result, nil
+}
+
+// reachPause is the time between looks at the connections that are being made.
+const reachPause = 2 * time.Millisecond
+
+// reach waits until a quorum of replicas is connected, so that an operation that
+// cannot be answered is not sent either. It fails early if too many refuse this client.
+func (s *Session) reach(ctx context.Context, c *client.Client) error {
+	for {
+		r := c.Reachable()
+		if len(r.Down) <= r.N-r.Needed {
+			return nil
+		}
+		var refusal error
+		refused := 0
+		for _, d := range r.Down {
+			if errors.Is(d.Err, transport.ErrNotAdmitted) || errors.Is(d.Err, transport.ErrWrongCluster) || errors.Is(d.Err, transport.ErrWrongVersion) {
+				refused, refusal = refused+1, d.Err
+			}
+		}
+		switch {
+		case refused <= r.N-r.Needed:
+		case errors.Is(refusal, transport.ErrNotAdmitted):
+			return fmt.Errorf("%w; have the key in %s added to the manifest's clients", refusal, filepath.Join(s.dir, config.ClientKeyFile))
+		default:
+			return fmt.Errorf("%w; get the manifest and the program that the replicas have", refusal)
+		}
+		select {
+		case <-time.After(reachPause):
+		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return errors.New("interrupted before anything was sent")
+			}
+			return Fail(CodeNoQuorum, "no quorum within %v: %v; nothing was sent: start the missing replicas and try again", s.timeout, r)
+		}
+	}
+}
+
+// explain gives an error of the client its exit code, and says what to do.
+func (s *Session) explain(err error, c *client.Client) error {
+	if s.background.Err() != nil {
+		err = fmt.Errorf("interrupted: %w", err)
+	}
+	r := c.Reachable()
+	code, prefix := CodeTimeout, ""
+	if len(r.Down) > r.N-r.Needed {
+		code, prefix = CodeNoQuorum, "no quorum: "
+	}
+	switch {
+	case errors.Is(err, client.ErrRejected):
+		return fmt.Errorf("%w; nothing was executed", err)
+	case errors.Is(err, client.ErrReadFailed):
+		return fmt.Errorf("%w; correct the question", err)
+	case errors.Is(err, client.ErrContended):
+		return fmt.Errorf("%w; use --ordered, or try again", err)
+	case errors.Is(err, client.ErrNotSubmitted):
+		return Fail(code, "%s%w; nothing was executed: try again", prefix, err)
+	}
+	return Fail(code, "%s%w; a write may have been executed, or may yet be: look before repeating it", prefix, err)
+}

@@ -1,0 +1,230 @@
+// Package cli is the command line of a program that hosts services: every command
+// of bftnode, for any set of services. Programs use it through node.Main; this
+// package knows nothing of how a replica is run, it is told by [Program.Run].
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/baluarte-bft/baluarte/bft/exec"
+	"github.com/baluarte-bft/baluarte/node/config"
+)
+
+// DirVariable is the environment variable that names the directory of the cluster.
+const DirVariable = "BFTNODE_DIR"
+
+// DefaultDir is the directory of the cluster if neither --dir nor DirVariable is given.
+const DefaultDir = "cluster"
+
+// DefaultTimeout bounds a call without --timeout.
+const DefaultTimeout = 10 * time.Second
+
+// Service is a state machine with the name by which operations address it.
+type Service struct {
+	// Name is what a manifest lists under services; see [exec.ValidServiceName].
+	Name string
+	// New makes the state machine of one replica.
+	New exec.Factory
+	// Short describes the service in the help, in a few words.
+	Short string
+	// Commands returns the subcommands of the command that is named like the
+	// service; nil leaves the service to the general commands invoke and query.
+	Commands func(*Session) []*cobra.Command
+}
+
+// Program is a set of services with every command.
+type Program struct {
+	// Name is the name of the program in help and messages.
+	Name string
+	// Services are those that the program can host, with different names.
+	Services []Service
+	// Run runs one replica, and returns nil once ctx has ended and everything is
+	// closed, or why it failed.
+	Run func(ctx context.Context, r Replica) error
+
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+// Replica is what [Program.Run] runs.
+type Replica struct {
+	Home *config.Home
+	// Services are those that the manifest lists, by name.
+	Services map[string]exec.Factory
+	// AcceptLoss: the operator has decided that the replica begins anew, without a
+	// vote, if its data is damaged.
+	AcceptLoss bool
+}
+
+// Main runs the command line of the process and ends the process.
+func Main(p Program) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := p.Execute(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// Execute runs one command line and returns its exit code. Errors are printed to
+// stderr, as one line.
+func (p *Program) Execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p.stdin, p.stdout, p.stderr = stdin, stdout, stderr
+	if err := p.check(); err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
+		return CodeFailure
+	}
+	root := p.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return CodeOK
+	}
+	fmt.Fprintf(stderr, "%s: %s\n", p.Name, singleLine(err.Error()))
+	return codeOf(err)
+}
+
+// check refuses a program that cannot work, whose author made a mistake.
+func (p *Program) check() error {
+	names := map[string]bool{}
+	for _, s := range p.Services {
+		switch {
+		case !exec.ValidServiceName(s.Name):
+			return fmt.Errorf("%q is not a valid name of a service", s.Name)
+		case names[s.Name]:
+			return fmt.Errorf("two services are named %q", s.Name)
+		case s.New == nil:
+			return fmt.Errorf("service %q has no factory", s.Name)
+		}
+		names[s.Name] = true
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("the program hosts no service")
+	}
+	return nil
+}
+
+// serviceNames lists the services of the program.
+func (p *Program) serviceNames() []string {
+	names := make([]string, len(p.Services))
+	for i, s := range p.Services {
+		names[i] = s.Name
+	}
+	slices.Sort(names)
+	return names
+}
+
+// pick returns the services with these names, which a manifest lists.
+func (p *Program) pick(names []string) ([]Service, error) {
+	var picked []Service
+	for _, name := range names {
+		i := slices.IndexFunc(p.Services, func(s Service) bool { return s.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("this program hosts no service %q, only %s", name, strings.Join(p.serviceNames(), ", "))
+		}
+		picked = append(picked, p.Services[i])
+	}
+	return picked, nil
+}
+
+const rootLong = `%[1]s runs and calls a cluster of replicas that agree by PBFT: it goes on, and answers
+correctly, while at most f of n >= 3f+1 replicas crash or lie.
+
+The cluster is found by --dir, else by the environment variable ` + DirVariable + `, else in ./` + DefaultDir + `.
+Results go to the standard output, everything else to the standard error.
+
+Exit codes: 0 success, 1 other failure, 2 bad usage, 3 not found, 4 compare failed,
+5 timeout (the outcome of a write is unknown), 6 no quorum.`
+
+func (p *Program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           p.Name,
+		Short:         "A replicated service that tolerates Byzantine faults",
+		Long:          fmt.Sprintf(rootLong, p.Name),
+		Example:       p.example("up", "status", "kv put a 1", "kv get a"),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArgs,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage("%v; see %s --help", err, cmd.CommandPath())
+	})
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Hidden: true, RunE: help})
+	root.AddCommand(p.upCommand(), p.downCommand(), p.logsCommand(), p.statusCommand(),
+		p.runCommand(), p.initCommand(), p.keysCommand(), p.manifestCommand(),
+		p.invokeCommand(), p.queryCommand(), p.versionCommand())
+	for _, s := range p.Services {
+		if s.Commands != nil {
+			root.AddCommand(p.serviceCommand(s))
+		}
+	}
+	return root
+}
+
+// help is cobra's help command, but an unknown topic is bad usage.
+func help(cmd *cobra.Command, args []string) error {
+	topic, rest, err := cmd.Root().Find(args)
+	if err != nil || topic == nil || (len(rest) > 0 && topic == cmd.Root()) {
+		return usage("there is no command %q; see %s --help", strings.Join(args, " "), cmd.Root().Name())
+	}
+	topic.InitDefaultHelpFlag()
+	return topic.Help()
+}
+
+// example formats command lines for a help text.
+func (p *Program) example(lines ...string) string {
+	for i, l := range lines {
+		lines[i] = "  " + p.Name + " " + l
+	}
+	return strings.Join(lines, "\n")
+}
+
+// group makes a command that has subcommands only.
+func group(use, short string, subs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short, Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+	c.AddCommand(subs...)
+	return c
+}
+
+// noArgs refuses arguments; of a command with subcommands it says that there is no such one.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if cmd.HasSubCommands() {
+		hint := ""
+		if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
+			hint = fmt.Sprintf(", did you mean %q?", s[0])
+		}
+		return usage("%s has no command %q%s; see %s --help", cmd.CommandPath(), args[0], hint, cmd.CommandPath())
+	}
+	return usage("%s takes no arguments, but got %q; see %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
+}
+
+// nArgs wants between min and max arguments.
+func nArgs(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= least && len(args) <= most {
+			return nil
+		}
+		return usage("%d arguments given, but the usage is: %s", len(args), cmd.UseLine())
+	}
+}
+
+func singleLine(s string) string {
+	return strings.Join(strings.FieldsFunc(strings.TrimSpace(s), func(r rune) bool { return r == '\n' || r == '\r' }), "; ")
+}

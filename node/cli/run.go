@@ -1,0 +1,219 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	logging "github.com/ipfs/go-log/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/baluarte-bft/baluarte/bft/exec"
+	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/config"
+)
+
+func (p *Program) runCommand() *cobra.Command {
+	var home string
+	var pass passphraseFlag
+	var lifeline, acceptLoss bool
+	cmd := &cobra.Command{
+		Use:   "run --home DIR",
+		Short: "Run one replica in the foreground",
+		Long: `Runs the replica whose home directory is DIR, until Ctrl-C or SIGTERM. The home holds the key,
+the manifest, the config (which may be missing) and the data, see docs/configuration.md;
+keys new and init make one.`,
+		Example: p.example("run --home ./r0"),
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx := cmd.Context()
+			if home == "" {
+				return usage("run needs --home DIR, the home directory of the replica")
+			}
+			if lifeline {
+				var stop func()
+				ctx, stop = followLifeline(ctx, p.stdin)
+				defer stop()
+			}
+			return p.runReplica(ctx, home, acceptLoss, pass.reader(p))
+		},
+	}
+	cmd.Flags().StringVar(&home, "home", "", "home directory of the replica")
+	pass.add(cmd)
+	cmd.Flags().BoolVar(&acceptLoss, "accept-loss", false, "if the data is damaged, set it aside and begin anew without a vote; what the replica promised is forgotten")
+	cmd.Flags().BoolVar(&lifeline, "lifeline", false, "")
+	if err := cmd.Flags().MarkHidden("lifeline"); err != nil {
+		panic(err)
+	}
+	return cmd
+}
+
+// followLifeline returns a context that ends when the other end of a pipe, which the
+// supervisor holds, is closed: however the supervisor ends, its replicas do too.
+func followLifeline(ctx context.Context, pipe io.Reader) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		_, _ = io.Copy(io.Discard, pipe)
+		cancel()
+	}()
+	return ctx, cancel
+}
+
+func (p *Program) runReplica(ctx context.Context, dir string, acceptLoss bool, passphrase func() ([]byte, error)) error {
+	home, err := config.OpenHome(dir, passphrase)
+	if err != nil {
+		return err
+	}
+	services, err := p.pick(home.Manifest.Services)
+	if err != nil {
+		return fmt.Errorf("%s: %w", home.Path(config.ManifestFile), err)
+	}
+	lock, holder, err := acquireLock(home.Path(config.LockFile))
+	if err != nil {
+		return err
+	}
+	if lock == nil {
+		return fmt.Errorf("the home %s is in use by process %d: end that first", dir, holder)
+	}
+	defer lock.release()
+	if err := setLog(home); err != nil {
+		return err
+	}
+	if m := home.Config.Limits.Memory; m > 0 {
+		debug.SetMemoryLimit(int64(m))
+	}
+	r := Replica{Home: home, Services: map[string]exec.Factory{}, AcceptLoss: acceptLoss}
+	for _, s := range services {
+		r.Services[s.Name] = s.New
+	}
+	return p.Run(ctx, r)
+}
+
+// setLog directs the log to the standard error, as the config says.
+func setLog(home *config.Home) error {
+	c := logging.Config{Stderr: true, Format: logging.PlaintextOutput, SubsystemLevels: map[string]logging.LogLevel{},
+		Labels: map[string]string{"replica": home.Member().Name}}
+	if home.Config.Log.Format == "json" {
+		c.Format = logging.JSONOutput
+	}
+	level, err := logging.Parse(home.Config.Log.Level)
+	if err != nil {
+		return fmt.Errorf("%s: log.level: %w", home.Path(config.ConfigFile), err)
+	}
+	c.Level = level
+	known := logging.GetSubsystems()
+	for _, name := range slices.Sorted(maps.Keys(home.Config.Log.Subsystems)) {
+		if !slices.Contains(known, name) {
+			slices.Sort(known)
+			return fmt.Errorf("%s: log.subsystems: there is no subsystem %q, only %s", home.Path(config.ConfigFile), name, strings.Join(known, ", "))
+		}
+		if c.SubsystemLevels[name], err = logging.Parse(home.Config.Log.Subsystems[name]); err != nil {
+			return fmt.Errorf("%s: log.subsystems: %w", home.Path(config.ConfigFile), err)
+		}
+	}
+	logging.SetupLogging(c)
+	return nil
+}
+
+func (p *Program) initCommand() *cobra.Command {
+	var dir, home, manifest string
+	var pass passphraseFlag
+	cmd := &cobra.Command{
+		Use:   "init [--dir DIR | --home DIR --manifest FILE]",
+		Short: "Make a client key, or begin the data of a replica",
+		Long: `With --dir, or without flags: makes the key by which this machine's commands call the cluster.
+With --manifest it also puts that manifest there, for a cluster that runs elsewhere.
+
+With --home: begins the data of a new replica, once. The home has its key already (keys new);
+the manifest must list it. A replica that has run before is never begun again under the same key:
+what it has promised would be forgotten.`,
+		Example: p.example("init --dir ./cluster", "init --dir ./cluster --manifest manifest.yaml", "init --home ./r0 --manifest manifest.yaml"),
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if home != "" {
+				if cmd.Flags().Changed("dir") {
+					return usage("init takes --dir for a client or --home for a replica, not both")
+				}
+				return p.initReplica(home, manifest, pass.reader(p))
+			}
+			return p.initClient(dir, manifest)
+		},
+	}
+	addDirFlag(cmd, &dir)
+	cmd.Flags().StringVar(&home, "home", "", "home directory of a replica")
+	cmd.Flags().StringVar(&manifest, "manifest", "", "manifest of the cluster, copied into the directory")
+	pass.add(cmd)
+	return cmd
+}
+
+// initClient makes a client key in the directory of a cluster, which is made too if a
+// manifest is given.
+func (p *Program) initClient(dir, manifest string) error {
+	if manifest != "" {
+		m, err := config.ReadManifest(manifest)
+		if err != nil {
+			return err
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		if err := config.WriteFile(filepath.Join(dir, config.ManifestFile), m.Encode(), 0o644); err != nil {
+			return err
+		}
+	}
+	c, err := openCluster(dir)
+	if err != nil {
+		return err
+	}
+	path := c.path(config.ClientKeyFile)
+	if err := newClientKey(path); err != nil {
+		return err
+	}
+	key, err := crypto.ReadKeyFile(path, nil)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(p.stdout, key.Public())
+	if !c.manifest.Admits(key.Public()) {
+		fmt.Fprintf(p.stderr, "%s: %s lists the clients that it admits: ask for this key to be added\n", p.Name, c.path(config.ManifestFile))
+	}
+	return nil
+}
+
+// initReplica begins the data of the replica whose key is in the home.
+func (p *Program) initReplica(dir, manifest string, passphrase func() ([]byte, error)) error {
+	if manifest == "" {
+		return usage("init --home needs --manifest FILE, the manifest of the cluster")
+	}
+	m, err := config.ReadManifest(manifest)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, config.KeyFile)
+	key, err := crypto.ReadKeyFile(path, passphrase)
+	if errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("there is no key %s: make one with keys new --home %s", path, dir)
+	}
+	if err != nil {
+		return err
+	}
+	self := slices.Index(m.Keys(), key.Public())
+	if self < 0 {
+		return fmt.Errorf("key file %s has public key %s, the manifest %s lists it for no replica: one of the two is wrong", path, key.Public(), manifest)
+	}
+	cfg := config.DefaultConfig()
+	cfg.Member = m.Members[self].Name
+	if err := initHome(dir, m, cfg, key.Public()); err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stderr, "%s: %s is replica %d (%s) of cluster %s; start it with run --home %s\n",
+		p.Name, dir, self, cfg.Member, m.ID().Short(), dir)
+	return nil
+}

@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/config"
+)
+
+// Session is what a command that calls the cluster works with: the cluster that
+// --dir names, its client key, and the time limit. Each command line has its own,
+// and its calls a session of their own, so that many at once do not disturb each other.
+type Session struct {
+	program    *Program
+	background context.Context // ends with the process, not with the timeout
+	dir        string
+	timeout    time.Duration
+}
+
+// addFlags gives a command the flags of every call.
+func (s *Session) addFlags(cmd *cobra.Command) {
+	addDirFlag(cmd, &s.dir)
+	cmd.Flags().DurationVar(&s.timeout, "timeout", DefaultTimeout, "give up after this time")
+}
+
+func addDirFlag(cmd *cobra.Command, dir *string) {
+	def := DefaultDir
+	if v := os.Getenv(DirVariable); v != "" {
+		def = v
+	}
+	cmd.Flags().StringVar(dir, "dir", def, "directory of the cluster; its default is $"+DirVariable+", else ./"+DefaultDir)
+}
+
+// run makes a function of a command that ends with the timeout.
+func (s *Session) run(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if s.timeout <= 0 {
+			return usage("--timeout is %v: it must be positive, such as 10s", s.timeout)
+		}
+		s.background = cmd.Context()
+		ctx, cancel := context.WithTimeout(s.background, s.timeout)
+		defer cancel()
+		return f(ctx, args)
+	}
+}
+
+// manifest reads the manifest of the cluster.
+func (s *Session) manifest() (*config.Manifest, error) {
+	c, err := openCluster(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	return c.manifest, nil
+}
+
+// key reads the client key in the cluster's directory.
+func (s *Session) key() (*crypto.PrivateKey, error) {
+	path := filepath.Join(s.dir, config.ClientKeyFile)
+	key, err := crypto.ReadKeyFile(path, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no client key %s: make one with init --dir %s", path, s.dir)
+	}
+	return key, err
+}
+
+// watcher connects to the cluster to ask how the replicas are.
+func (s *Session) watcher() (*watcher, error) {
+	m, err := s.manifest()
+	if err != nil {
+		return nil, err
+	}
+	key, err := s.key()
+	if err != nil {
+		return nil, err
+	}
+	return newWatcher(m, key)
+}
+
+// fillPIDs names the processes of replicas on this machine that do not answer, by
+// the locks on their homes.
+func (s *Session) fillPIDs(st *Status) {
+	for i := range st.Replicas {
+		r := &st.Replicas[i]
+		if r.State == StateActive {
+			continue
+		}
+		pid, err := lockHolder(filepath.Join(s.dir, r.name, config.LockFile))
+		if err == nil && (pid != 0 || r.State == StateDisconnected) {
+			r.PID = pid
+		}
+	}
+}
