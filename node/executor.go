@@ -1,0 +1,176 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/bft/exec"
+)
+
+// task is one thing for the executor: exactly one field is set.
+type task struct {
+	batch   *bft.Batch
+	replay  *bft.Bundle
+	stage   *bft.SnapshotPart
+	install *bft.Install
+}
+
+// executor owns the executed state: its goroutine alone changes the machine, and makes the
+// replies. It never waits for the disk: snapshots are handed to a writer.
+//
+// backlog counts the batches in box. The box itself is bounded by the core's log window.
+type executor struct {
+	n       *Node
+	box     *mailbox[task]
+	backlog atomic.Int64
+}
+
+// take hands over what a Ready has for the executor, in its order.
+func (e *executor) take(r *bft.Ready) {
+	k := len(r.Execute) + len(r.Replay) + len(r.Stage)
+	if k == 0 && r.Install == nil {
+		return
+	}
+	tasks := make([]task, 0, k+1)
+	for _, b := range r.Execute {
+		tasks = append(tasks, task{batch: b})
+	}
+	for i := range r.Stage {
+		tasks = append(tasks, task{stage: &r.Stage[i]})
+	}
+	if r.Install != nil {
+		tasks = append(tasks, task{install: r.Install})
+	}
+	for _, b := range r.Replay {
+		tasks = append(tasks, task{replay: b})
+	}
+	e.backlog.Add(int64(len(r.Execute)))
+	e.box.put(tasks...)
+}
+
+func (e *executor) loop() {
+	defer e.n.running.Done()
+	defer e.n.storeFailed("executing an operation")
+	for {
+		tasks, ok := e.box.take()
+		if !ok {
+			return
+		}
+		for i := range tasks {
+			e.run(&tasks[i])
+		}
+	}
+}
+
+func (e *executor) run(t *task) {
+	switch {
+	case t.batch != nil:
+		e.execute(t.batch)
+	case t.replay != nil:
+		r := e.n.machine.Replay(t.replay)
+		e.reply(t.replay, &r)
+	case t.stage != nil:
+		if err := e.n.store.Stage(*t.stage); err != nil {
+			// The install will find the part missing, and the core fetches again.
+			log.Errorf("a part of the state from a peer could not be kept: %v", err)
+		}
+	case t.install != nil:
+		e.install(t.install)
+	}
+}
+
+// execute applies a batch, reports it and sends the replies.
+func (e *executor) execute(b *bft.Batch) {
+	n := e.n
+	out := n.machine.Execute(b)
+	n.executed.Store(uint64(b.Seq))
+	e.backlog.Add(-1)
+	if b.Checkpoint {
+		e.snapshot(b.Seq)
+	}
+	n.inbox.report(func(d *bft.Done) { d.Executed = append(d.Executed, out.Executed) })
+	ops := 0
+	for i := range out.Replies {
+		ops += len(b.Bundles[i].Ops)
+		e.reply(b.Bundles[i], &out.Replies[i])
+	}
+	n.metrics.batches.Inc()
+	n.metrics.bundles.Add(float64(len(b.Bundles)))
+	n.metrics.operations.Add(float64(ops))
+}
+
+// snapshot takes a handle on the state and hands it to the writer.
+func (e *executor) snapshot(seq bft.Seq) {
+	s, err := e.n.machine.Snapshot()
+	if err != nil {
+		// A missing checkpoint of this replica is made good by the next one; a service that cannot
+		// take snapshots at all stops this replica's log from being cut, and is seen in the metrics.
+		e.n.metrics.snapshotErrors.Inc()
+		log.Errorf("no snapshot of the state at %d: %v", seq, err)
+		return
+	}
+	e.n.disk.write(s)
+}
+
+// reply sends the results of a bundle on the connection that it came on, if it came on one. The
+// replier that the client named sends them in full, others their digest (rule 28).
+func (e *executor) reply(b *bft.Bundle, r *exec.Reply) {
+	to, ok := e.n.routes.take(keyOfBundle(b))
+	if !ok {
+		return
+	}
+	frame := bft.ReplyFrame(e.n.opts.Core.Self, bft.View(e.n.view.Load()), b, r.Session, r.Results, to.replier)
+	if !to.conn.Send(frame) {
+		e.n.metrics.replyDrops.Inc()
+	}
+}
+
+// install replaces the executed state by the one that was fetched.
+func (e *executor) install(in *bft.Install) {
+	n := e.n
+	done := bft.Installed{Seq: in.Seq}
+	snap, err := n.store.Staged(in.Checkpoint)
+	if err == nil {
+		err = n.machine.Restore(snap.Reader())
+		err = errors.Join(err, snap.Close())
+		if broken := n.machineBroken(); broken != nil {
+			n.fatal(fmt.Errorf("node: the certified state at %d could not be installed and the old one is gone: %w; start the replica again", in.Seq, errors.Join(err, broken)))
+		}
+	}
+	if err != nil {
+		log.Errorf("the state at %d, fetched from peers, could not be installed: %v", in.Seq, err)
+	} else {
+		done.OK, done.Time, done.Marks = true, n.machine.Time(), n.machine.Marks()
+		n.executed.Store(uint64(in.Seq))
+		n.disk.newest.Store(uint64(in.Seq))
+		log.Infof("installed the state at %d, fetched from peers", in.Seq)
+	}
+	n.inbox.report(func(d *bft.Done) { d.Installed = &done })
+}
+
+// machineBroken tells whether a failed Restore has left the machine without a state.
+func (n *Node) machineBroken() error {
+	s, err := n.machine.Snapshot()
+	if err != nil {
+		return err
+	}
+	return s.Close()
+}
+
+// storeFailed, deferred, ends the process with a clear line when the store of a service fails.
+// Other panics are bugs and take their course.
+func (n *Node) storeFailed(what string) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if err, ok := p.(error); ok {
+		var se *exec.StoreError
+		if errors.As(err, &se) {
+			n.fatal(fmt.Errorf("node: %s: %w; check the disk and start again", what, se))
+		}
+	}
+	panic(p)
+}

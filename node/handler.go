@@ -1,0 +1,178 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/bft/bftpb"
+	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/transport"
+	"github.com/baluarte-bft/baluarte/node/verify"
+)
+
+// Frames of the host, beside those of package bft: a question without a body, and its answer, a
+// Status in JSON. Clients and members may ask.
+const (
+	FrameStatusRequest = 0x80
+	FrameStatus        = 0x81
+)
+
+const (
+	// quarantineTime is how long the frames of a peer are dropped after one that no honest
+	// peer sends: it costs work to find out.
+	quarantineTime = 2 * time.Second
+	// verifyClaims bounds the signatures that wait to be verified.
+	verifyClaims = 1 << 14
+	// verifyRemember is how many verified signatures are remembered.
+	verifyRemember = 1 << 14
+)
+
+// peer is what the host knows of another member.
+type peer struct {
+	heard      atomic.Int64 // logical time of the last frame from it, 0: none
+	up         atomic.Bool  // frames to it travel
+	quarantine atomic.Int64 // logical time until which its frames are dropped
+	invalid    atomic.Uint64
+	dropped    atomic.Uint64
+	late       atomic.Uint64 // votes that nobody needed any more
+}
+
+// handler is the node as the transport sees it. Its methods run on the readers of streams.
+type handler struct{ n *Node }
+
+// PeerState notes whether frames to a peer travel.
+func (h handler) PeerState(id int, up bool) {
+	<-h.n.up
+	h.n.peers[id].up.Store(up)
+	if up {
+		log.Infof("connected to %s", h.n.opts.Names[id])
+	} else {
+		log.Warnf("lost the connection to %s", h.n.opts.Names[id])
+	}
+}
+
+// FromPeer decodes a frame of a member and has it verified.
+func (h handler) FromPeer(id int, frame []byte) {
+	n, p := h.n, &h.n.peers[id]
+	<-n.up
+	now := n.now()
+	p.heard.Store(int64(now))
+	if int64(now) < p.quarantine.Load() {
+		p.dropped.Add(1)
+		return
+	}
+	if frame[0] == FrameStatusRequest {
+		n.net.Send(id, n.statusFrame())
+		return
+	}
+	kind := bft.MessageType(frame[0])
+	if n.behind.Load() && kind != bft.TypeStatus && kind != bft.TypeFetch {
+		p.dropped.Add(1)
+		return
+	}
+	u, err := n.checker.FromPeer(bft.ReplicaID(id), frame)
+	if err != nil {
+		n.accuse(id, err)
+		return
+	}
+	if _, highest, ok := u.About(); ok && kind == bft.TypeVotes && uint64(highest) <= n.committed.Load() {
+		// This replica has the commit certificates of all these numbers: another vote adds nothing.
+		p.late.Add(1)
+		return
+	}
+	claims := u.Claims()
+	if len(claims) == 0 {
+		n.accept(id, len(frame), u, nil)
+		return
+	}
+	size := len(frame)
+	if !n.verifier.Submit(verify.Job{Claims: claims, Done: func(valid []bool) { n.accept(id, size, u, valid) }}, true) {
+		p.dropped.Add(1)
+	}
+}
+
+// accept hands a message with its verdicts to the core.
+func (n *Node) accept(id, size int, u *bft.Unverified, valid []bool) {
+	v, err := u.Accept(valid)
+	if err != nil {
+		n.accuse(id, err)
+		return
+	}
+	if !n.inbox.add(input{msg: v, from: id, size: size}) {
+		n.peers[id].dropped.Add(1)
+	}
+}
+
+// accuse notes that a peer sent what no honest one sends, and does not listen to it for a while.
+func (n *Node) accuse(id int, err error) {
+	if !errors.Is(err, bft.ErrInvalid) {
+		n.peers[id].dropped.Add(1)
+		return
+	}
+	p := &n.peers[id]
+	p.invalid.Add(1)
+	p.quarantine.Store(int64(n.now()) + int64(quarantineTime))
+	log.Warnf("%s sent what no correct replica sends, its frames are dropped for %v: %v", n.opts.Names[id], quarantineTime, err)
+}
+
+// FromClient takes a request, query or question of a client.
+func (h handler) FromClient(c *transport.ClientConn, frame []byte) {
+	n := h.n
+	<-n.up
+	switch frame[0] {
+	case FrameStatusRequest:
+		c.Send(n.statusFrame())
+	case byte(bft.TypeRequest):
+		if err := n.request(c, frame); err != nil {
+			c.Close(err.Error())
+		}
+	case byte(bft.TypeQuery):
+		if err := n.query(c, frame); err != nil {
+			c.Close(err.Error())
+		}
+	default:
+		c.Close(fmt.Sprintf("a client sends no frames of type %d", frame[0]))
+	}
+}
+
+// ClientGone is called when a connection has ended. Its routes age.
+func (h handler) ClientGone(*transport.ClientConn) {}
+
+// request takes a bundle from its client. An error is one that no correct client makes.
+func (n *Node) request(c *transport.ClientConn, frame []byte) error {
+	u, err := n.checker.FromClient(c.Key(), frame)
+	if err != nil {
+		n.metrics.badRequests.Inc()
+		return err
+	}
+	v, err := u.Accept(nil)
+	if err != nil {
+		return err
+	}
+	var p bftpb.Request
+	if err := p.UnmarshalVTUnsafe(frame[1:]); err != nil || len(p.Signature) != crypto.SignatureSize {
+		return fmt.Errorf("%w: request does not decode", bft.ErrInvalid)
+	}
+	if n.overloaded.Load() {
+		return n.busy(c, &p)
+	}
+	n.routes.put(routeKey{c.Key(), [32]byte(p.Signature[32:])}, route{c, bft.ReplicaID(p.Replier)})
+	if !n.inbox.add(input{msg: v, from: fromClients, size: len(frame)}) {
+		return n.busy(c, &p)
+	}
+	return nil
+}
+
+// busy refuses a bundle for now.
+func (n *Node) busy(c *transport.ClientConn, p *bftpb.Request) error {
+	b, err := bft.DecodeBundle(p.Payload, crypto.Signature(p.Signature), n.opts.Core.MaxBundleOps, n.opts.Core.MaxBundleBytes)
+	if err != nil {
+		return err
+	}
+	n.metrics.busy.Inc()
+	c.Send(bft.BusyFrame(b))
+	return nil
+}
