@@ -73,6 +73,10 @@ func (m *Machine) HistoryRoot() bft.Digest { return m.history.Root() }
 // History returns a copy of the frontier of the history tree.
 func (m *Machine) History() crypto.History { return m.history }
 
+// Broken is not nil after a Restore that failed half-way, which left no state to go on from: it
+// says why. A later Restore that succeeds mends it.
+func (m *Machine) Broken() error { return m.broken }
+
 // Sessions is the number of live sessions.
 func (m *Machine) Sessions() int { return m.table.live.len }
 

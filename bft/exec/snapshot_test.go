@@ -169,10 +169,16 @@ func TestAFailedRestoreOfAServiceIsNotExecutedUpon(t *testing.T) {
 	if err := r.Restore(bytes.NewReader(good[:30])); err == nil || r.Executed() != before {
 		t.Fatalf("%v", err)
 	}
-	r.at(0) // nothing was touched
+	if r.Broken() != nil {
+		t.Fatalf("nothing was touched, yet it is broken: %v", r.Broken())
+	}
+	r.at(0)
 	short := bytes.NewReader(good[:len(good)-3])
 	if err := r.Restore(short); err == nil {
 		t.Fatal("a truncated snapshot was taken")
+	}
+	if r.Broken() == nil {
+		t.Error("half a restore does not show")
 	}
 	func() {
 		defer func() {
