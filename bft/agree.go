@@ -88,7 +88,7 @@ func (r *Replica) timely(p Proposal) bool {
 func (r *Replica) adopt(s *slot, p *prePrepare, inO bool) {
 	s.pre, s.dig, s.inO = p, p.digest(), inO
 	s.full, s.accepted, s.committing = false, false, false
-	s.since = r.now
+	s.since = max(r.now, 1)
 	if p.body != nil {
 		r.learnBody(p.prop.Body, p.body)
 	}
@@ -316,6 +316,9 @@ func (r *Replica) tryDeliver(s *slot, v View, d Digest) {
 // settle notes a commit certificate, whose body is held, and hands out what is now in order.
 func (r *Replica) settle(s *slot, c *committed) {
 	s.done, s.bundles = c, c.bundles
+	if s.since == 0 {
+		s.since = max(r.now, 1)
+	}
 	if !c.prop.Body.IsZero() {
 		r.fill(r.learnBody(c.prop.Body, c.body), c.bundles)
 		r.recordBody(s.seq, c.prop.Body)

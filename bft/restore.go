@@ -272,6 +272,10 @@ func (r *Replica) restoreAccepted(s Seq, v View, kv KV) error {
 	if err != nil {
 		return err
 	}
+	if err := r.checkPrePrepare(p); err != nil {
+		return err
+	}
+	r.help.newest[e.Signer].seePrePrepare(p)
 	phase := PhasePrepare
 	if e.Signer == r.cfg.Self {
 		phase = PhasePrePrepare
@@ -348,6 +352,8 @@ func (r *Replica) restorePrepared(s Seq, v View, kv KV) error {
 	if err := r.checkPrepared(c); err != nil {
 		return err
 	}
+	r.recall(c.votes)
+	r.help.newest[pre.env.Signer].seePrePrepare(pre)
 	x := r.slot(s)
 	if x.prepared == nil || x.prepared.pre.view < v {
 		x.prepared = c
@@ -359,6 +365,13 @@ func (r *Replica) restorePrepared(s Seq, v View, kv KV) error {
 		r.sayAgain(PhaseCommit, s, pre.digest())
 	}
 	return nil
+}
+
+// recall notes whose votes the certificates hold, to show them to signers that lost theirs (rule 19).
+func (r *Replica) recall(vs []*votes) {
+	for _, v := range vs {
+		r.help.newest[v.env.Signer].seeVotes(v)
+	}
 }
 
 func (r *Replica) restoreCommitted(s Seq, _ View, kv KV) error {
@@ -376,6 +389,7 @@ func (r *Replica) restoreCommitted(s Seq, _ View, kv KV) error {
 	if b := r.bodies[c.prop.Body]; b != nil {
 		c.bundles = b.bundles
 	}
+	r.recall(c.votes)
 	x := r.slot(s)
 	x.done, x.bundles = c, c.bundles
 	return nil

@@ -76,8 +76,9 @@ func (r *Replica) tickView() {
 		r.suspect()
 		return
 	}
+	// A number that is committed but not executed counts too: the primary has left a gap below it.
 	for s := r.delivered + 1; s <= r.delivered+64; s++ {
-		if x := r.slots[s]; x != nil && x.pre != nil && x.pre.view == r.view && x.done == nil && r.now-x.since > t {
+		if x := r.slots[s]; x != nil && x.since != 0 && (x.pre != nil && x.pre.view == r.view || x.done != nil) && r.now-x.since > t {
 			r.suspect()
 			return
 		}
