@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -124,7 +125,7 @@ func newClient(manifest *config.Manifest, key *crypto.PrivateKey, o Options) (*C
 		return nil, errors.New("client: a manifest and a key are needed")
 	}
 	if err := manifest.Validate(); err != nil {
-		return nil, fmt.Errorf("client: manifest: %w", err)
+		return nil, fmt.Errorf("client: manifest: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	n := len(manifest.Members)
 	cfg := bft.ClientConfig{Key: key.Public(), Cluster: manifest.ID(), N: n, Ephemeral: o.Ephemeral, MaxCalls: o.MaxCalls,
