@@ -16,6 +16,8 @@ type pool struct {
 	// parked wait for state that this replica has not executed yet, such as their session.
 	parked   *list.List
 	sessions map[SessionID]*SessionMark
+	// newestSession: ids come from a counter, so a session at or below it without a mark has ended.
+	newestSession SessionID
 	// recent are bundles that were executed lately, so that retries are answered, not ordered.
 	recent    map[Digest]struct{}
 	recentLog []Digest
@@ -76,8 +78,10 @@ func (p *pool) standing(b *Bundle) standing {
 	}
 	m := p.sessions[b.Session]
 	switch {
-	case m == nil:
+	case m == nil && b.Session > p.newestSession:
 		return unknown
+	case m == nil:
+		return decided
 	case m.Gone || m.Client != b.Client:
 		return decided
 	case len(b.Ops) > 0 && m.Decided(b.First, len(b.Ops)):
@@ -224,16 +228,21 @@ func (p *pool) executed(bundles []*Bundle, now Time) {
 	}
 }
 
+func (p *pool) learn(m *SessionMark) {
+	p.newestSession = max(p.newestSession, m.Session)
+	if m.Gone {
+		delete(p.sessions, m.Session)
+	} else {
+		p.sessions[m.Session] = m
+	}
+}
+
 // applyMarks takes what executed state now says of sessions, and looks at their bundles again.
 func (r *Replica) applyMarks(marks []SessionMark) {
 	p := &r.pool
 	for i := range marks {
 		m := &marks[i]
-		if m.Gone {
-			delete(p.sessions, m.Session)
-		} else {
-			p.sessions[m.Session] = m
-		}
+		p.learn(m)
 		c := p.clients[m.Client]
 		if c == nil {
 			continue

@@ -135,7 +135,7 @@ func keyNumbers(key []byte) (Seq, View) {
 func (r *Replica) restoreState(x Restored) {
 	r.executed, r.delivered, r.time = x.Executed, x.Executed, x.Time
 	for i := range x.Marks {
-		r.pool.sessions[x.Marks[i].Session] = &x.Marks[i]
+		r.pool.learn(&x.Marks[i])
 	}
 	if x.Executed > r.stable {
 		r.onSnapshot(x.Snapshot)

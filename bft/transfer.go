@@ -138,7 +138,7 @@ func (r *Replica) onInstalled(x *Installed) {
 	r.executed, r.delivered, r.time = x.Seq, x.Seq, x.Time
 	r.pool.sessions = map[SessionID]*SessionMark{}
 	for i := range x.Marks {
-		r.pool.sessions[x.Marks[i].Session] = &x.Marks[i]
+		r.pool.learn(&x.Marks[i])
 	}
 	r.diverged = ""
 	r.check.mine[x.Seq] = cert[0].info
