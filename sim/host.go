@@ -276,7 +276,7 @@ func (h *host) check(b *bft.Bundle) {
 // send sends what the core wants sent, or what the adversary makes of it.
 func (h *host) send(m bft.Outbound) {
 	if h.liar == nil {
-		h.w.promises.sent(h.id, m.Frame, h.disk.durable)
+		h.w.promises.sent(h.id, m.Frame, h.disk)
 		h.transmit(m)
 		return
 	}

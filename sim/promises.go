@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 
 	"github.com/baluarte-bft/baluarte/bft"
@@ -27,6 +28,8 @@ type memberPromises struct {
 	signed, left map[promiseKey]bft.Digest
 	// needs tells, for what was signed in this life, which record must be durable before it leaves.
 	needs map[bft.Digest]bft.LSN
+	// written are the records of votes of this life.
+	written map[string]bft.LSN
 	// view and stable are where the replica stands in this life; views and stables are what it has
 	// told others.
 	view       bft.View
@@ -64,7 +67,7 @@ func newPromises(v *verdict, judge *wire.Judge, n int) *promises {
 }
 
 func (m *memberPromises) born() {
-	m.signed, m.needs = make(map[promiseKey]bft.Digest), make(map[bft.Digest]bft.LSN)
+	m.signed, m.needs, m.written = make(map[promiseKey]bft.Digest), make(map[bft.Digest]bft.LSN), make(map[string]bft.LSN)
 }
 
 // started begins a new life of a replica, which must know what it promised in earlier ones (S8).
@@ -120,31 +123,65 @@ func (p *promises) ready(id bft.ReplicaID, r *bft.Ready, before bft.LSN) {
 			m.signed[c.key] = c.digest
 		}
 		// What is signed once more, for those who missed it, binds no more than it did.
-		if k := payloadKey(s.Type, s.Payload); m.needs[k] == 0 {
+		if k := payloadKey(s.Type, s.Payload); s.Type != bft.TypeVotes && m.needs[k] == 0 {
 			m.needs[k] = needed(s, r.Records, before)
+		}
+	}
+	for i := range r.Records {
+		if k := r.Records[i].Key; len(k) == voteKeyLen && r.Records[i].To == nil {
+			m.written[string(k)] = r.Records[i].LSN
 		}
 	}
 }
 
+// The records that votes bind, see bft/restore.go: a letter, number and view.
+const (
+	keyAccepted = 'a' // the prepare
+	keyPrepared = 'p' // the commit
+	keyProposed = 'o' // the pre-prepare
+	voteKeyLen  = 17
+)
+
+// voteKey is the key of the record that a vote binds.
+func voteKey(k promiseKey) string {
+	kind := byte(keyAccepted)
+	switch k.phase {
+	case bft.PhaseCommit:
+		kind = keyPrepared
+	case bft.PhasePrePrepare:
+		kind = keyProposed
+	}
+	b := binary.BigEndian.AppendUint64([]byte{kind}, k.seq)
+	return string(binary.BigEndian.AppendUint64(b, k.view))
+}
+
+// checkVote checks that the record which a vote binds is durable: one of this life up to that
+// number, one of an earlier life on the disk.
+func (p *promises) checkVote(id bft.ReplicaID, k promiseKey, d *disk) {
+	m := &p.of[id]
+	key := voteKey(k)
+	if _, stored := d.records[key]; stored {
+		return
+	}
+	lsn, written := m.written[key]
+	switch {
+	case !written && bft.Seq(k.seq) > m.stable:
+		p.fail("D2", "the %v of replica %d leaves, and there is no record of it", k, id)
+	case written && lsn > d.durable:
+		p.fail("D2", "the %v of replica %d leaves when records are durable up to %d, but it binds record %d", k, id, d.durable, lsn)
+	}
+}
+
 // needed is the number of the record that must be durable before a signed message leaves: rule
-// 16. Votes are signed when the turn ends, after all that it records. The other messages are
-// preceded at least by the records of earlier turns; those whose bytes are found in a record of
-// this one are bound to it.
+// 16. It is preceded at least by the records of earlier turns; if its bytes are found in a record
+// of this one, it is bound to that. Votes have records that are found by their keys.
 func needed(s *wire.Signed, records []bft.Record, before bft.LSN) bft.LSN {
-	if s.Type == bft.TypeVotes {
-		if k := len(records); k > 0 {
-			return records[k-1].LSN
-		}
-		return before
-	}
 	sought := s.Payload
-	if s.Type == bft.TypePrePrepare {
-		if h, err := wire.Header(&bftpb.Envelope{Type: uint32(s.Type), Payload: s.Payload}); err == nil && len(h.Body) > 0 {
-			sought = h.Body
-		}
-	}
+	// All replicas say the same at a checkpoint, so their certificate has these bytes too, and
+	// binds nothing of this one's.
+	whole := s.Type == bft.TypeCheckpoint
 	for i := range records {
-		if bytes.Contains(records[i].Value, sought) {
+		if v := records[i].Value; whole && bytes.Equal(v, sought) || !whole && bytes.Contains(v, sought) {
 			return records[i].LSN
 		}
 	}
@@ -157,7 +194,7 @@ func payloadKey(t bft.MessageType, payload []byte) bft.Digest {
 
 // sent checks a frame that an honest replica sends: what it promises must be durable (D2), not
 // contradict an earlier promise (S9), and hold only certificates that are ones (S6).
-func (p *promises) sent(id bft.ReplicaID, frame []byte, durable bft.LSN) {
+func (p *promises) sent(id bft.ReplicaID, frame []byte, d *disk) {
 	if err := p.judge.Frame(frame); err != nil {
 		p.fail("S6", "replica %d shows others as proof: %v", id, err)
 	}
@@ -166,15 +203,18 @@ func (p *promises) sent(id bft.ReplicaID, frame []byte, durable bft.LSN) {
 		return
 	}
 	m := &p.of[id]
-	if need, ok := m.needs[payloadKey(bft.MessageType(e.Type), e.Payload)]; ok && need > durable {
+	if need, ok := m.needs[payloadKey(bft.MessageType(e.Type), e.Payload)]; ok && need > d.durable {
 		p.fail("D2", "a %v of replica %d leaves (%s) when records are durable up to %d, but it binds record %d",
-			bft.MessageType(e.Type), id, wire.DescribePayload(bft.MessageType(e.Type), e.Payload), durable, need)
+			bft.MessageType(e.Type), id, wire.DescribePayload(bft.MessageType(e.Type), e.Payload), d.durable, need)
 	}
 	for _, c := range claims(e) {
 		if was, ok := m.left[c.key]; ok && was != c.digest {
 			p.fail("S9", "replica %d sends two digests for the %v: %s and %s", id, c.key, was.Short(), c.digest.Short())
 		}
 		m.left[c.key] = c.digest
+		if c.key.what == bft.TypeVotes {
+			p.checkVote(id, c.key, d)
+		}
 		if c.key.what != bft.TypeCheckpoint {
 			m.leftView = max(m.leftView, bft.View(c.key.view))
 		}
