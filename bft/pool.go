@@ -360,8 +360,14 @@ func (r *Replica) tickPool(step Time) {
 	for e := p.parked.Front(); e != nil && e.Value.(*pending).born+r.cfg.RequestTimeout < r.now; e = p.parked.Front() {
 		x := e.Value.(*pending)
 		p.drop(x)
-		if x.heard {
+		if !x.heard {
+			continue
+		}
+		if p.standing(x.bundle) == decided {
 			r.out.replay = append(r.out.replay, x.bundle)
+		} else {
+			// Others may know the session already: a replica that lags refuses nothing for good.
+			r.out.busy = append(r.out.busy, x.bundle)
 		}
 	}
 	if r.changing || !r.maySign() || r.isPrimary() {
