@@ -188,7 +188,6 @@ func (n *Node) stop() {
 		n.signer.close()
 		n.checks.close()
 		n.exec.box.close()
-		n.queries.ready.close()
 		n.disk.parts.close()
 		n.disk.snapshots.close()
 		n.running.Wait()
@@ -229,11 +228,6 @@ func (n *Node) slowLoop() {
 			return
 		}
 	}
-}
-
-func (n *Node) readerLoop() {
-	defer n.running.Done()
-	n.reader()
 }
 
 // portInUse makes the error of a taken port say what to do.

@@ -28,7 +28,7 @@ type waitingQuery struct {
 // on goroutines of its own once the core has released them; slots bounds both together.
 type queries struct {
 	slots chan struct{}
-	ready *mailbox[waitingQuery]
+	ready chan waitingQuery
 
 	mu      sync.Mutex
 	nextID  bft.ReadID
@@ -36,7 +36,7 @@ type queries struct {
 }
 
 func newQueries() *queries {
-	return &queries{slots: make(chan struct{}, 4*runtime.GOMAXPROCS(0)), ready: newMailbox[waitingQuery](),
+	return &queries{slots: make(chan struct{}, 4*runtime.GOMAXPROCS(0)), ready: make(chan waitingQuery, maxReads),
 		waiting: make(map[bft.ReadID]waitingQuery)}
 }
 
@@ -101,21 +101,27 @@ func (qs *queries) expire(now time.Time) (late []waitingQuery) {
 // released passes on the reads that the core lets answer now.
 func (n *Node) released(ids []bft.ReadID) {
 	for _, id := range ids {
-		if w, ok := n.queries.take(id); ok {
-			n.queries.ready.put(w)
+		w, ok := n.queries.take(id)
+		if !ok {
+			continue
+		}
+		select {
+		case n.queries.ready <- w:
+		default:
+			n.refuse(w)
 		}
 	}
 }
 
-// reader is one of the goroutines that answer linearizable reads.
-func (n *Node) reader() {
+// readerLoop is one of the goroutines that answer linearizable reads.
+func (n *Node) readerLoop() {
+	defer n.running.Done()
 	for {
-		todo, ok := n.queries.ready.take()
-		if !ok {
-			return
-		}
-		for _, w := range todo {
+		select {
+		case w := <-n.queries.ready:
 			n.answer(w)
+		case <-n.ctx.Done():
+			return
 		}
 	}
 }
