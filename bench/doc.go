@@ -1,0 +1,24 @@
+// Package bench puts load on a cluster and measures what it does: operations a second, latency,
+// and what each operation costs.
+//
+// [Run] is a whole measurement. It makes a cluster of real processes with the shipped defaults, or uses
+// one that runs; measures how many Ed25519 verifications one idle core does; lets clients with keys
+// and channels of their own load the cluster from this one process; and returns a [Result] in
+// which everything that could have bought the figures stands beside them.
+//
+// # What is measured
+//
+// Every client keeps a fixed number of operations outstanding (a closed loop): one that
+// ends is followed at once by the next. An operation counts when it ends within the measured time, after the
+// warm-up, with a result that f+1 replicas sent alike, which is what package client takes for a
+// result. Its latency is the time from the moment its caller submitted it, so it includes waiting
+// in the client for a bundle to be signed. Operations that fail are counted by kind and retried
+// after a pause as new ones; they are in no latency.
+//
+// In a closed loop a stall stops the clock of those who would have come during it. So the result also
+// holds the throughput of each second, and how long the slowest operation had been waiting that
+// was still outstanding at the end.
+//
+// Figures of different machines are compared by the calibration: throughput divided by the verifications
+// a second of one core.
+package bench

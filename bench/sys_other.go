@@ -1,0 +1,19 @@
+//go:build !linux
+
+package bench
+
+import (
+	"os/exec"
+	"time"
+)
+
+// Where the system is not Linux, the costs of processes are not measured, and stay out of the result.
+
+func threadTime() time.Duration             { return 0 }
+func ownTime() (time.Duration, bool)        { return 0, false }
+func processTime(int) (time.Duration, bool) { return 0, false }
+func machineTime() (time.Duration, bool)    { return 0, false }
+func processorName() string                 { return "" }
+func kernelName() string                    { return "" }
+func fileSystem(string) string              { return "" }
+func startBound(cmd *exec.Cmd) error        { return cmd.Start() }
