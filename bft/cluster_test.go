@@ -1,9 +1,8 @@
 package bft_test
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
-	"sort"
 	"testing"
 
 	"github.com/baluarte-bft/baluarte/bft"
@@ -12,48 +11,59 @@ import (
 	"github.com/baluarte-bft/baluarte/node/app/counter"
 )
 
-// cluster hosts replicas by the shortest correct host there is: everything it is asked for is
-// done at once, and messages wait in one queue until the test delivers them.
+// cluster hosts replicas by the shortest correct hosts there are: what a replica asks for is done
+// at once unless the test says otherwise, and messages wait in one queue until they are delivered.
+//
+// Whatever a test is about, the cluster watches over all replicas that are not marked as liars:
+// one digest per executed number (S1), equal states at equal numbers (S7), no two signed
+// statements that contradict each other, also across restarts (S9), nothing sent before its record
+// is durable (D2), and no honest message called invalid by an honest replica.
 type cluster struct {
-	t        testing.TB
-	cfg      bft.Config
-	ring     *crypto.FastRing
-	keys     []crypto.Signer
-	client   crypto.Signer
-	hosts    []*host
-	queue    []letter
-	now      bft.Time
-	replies  map[uint64]map[bft.ReplicaID][]byte
-	session  bft.SessionID
-	next     uint64
-	dropWhen func(letter) bool
+	t      testing.TB
+	cfg    bft.Config
+	ring   *crypto.FastRing
+	keys   []crypto.Signer
+	client crypto.Signer
+	hosts  []*host
+	liars  map[bft.ReplicaID]bool
+	queue  []letter
+	now    bft.Time // logical time; the wall clock of a host is this plus its skew
+
+	replies map[uint64]map[bft.ReplicaID][]byte // of c.client, by first operation
+	session bft.SessionID
+	next    uint64
+
+	dropWhen  func(letter) bool
+	onDeliver func(letter)
+	onEvent   func(h *host, what string)
+	names     names
+
+	executed map[bft.Seq]bft.Digest
+	states   map[bft.Seq]bft.Digest
+	said     map[statement]bft.Digest
 }
 
+// letter is a frame on its way.
 type letter struct {
 	from, to bft.ReplicaID
 	frame    []byte
 }
 
-type host struct {
-	c       *cluster
-	id      bft.ReplicaID
-	replica *bft.Replica
-	checker *bft.Checker
-	machine *exec.Machine
-	store   map[string][]byte
-	lsn     bft.LSN
-	snaps   map[bft.Seq][]byte
-	digests map[bft.Seq]bft.Snapshot
-	staged  []byte
-	done    []bft.Done
-	down    bool
-	boots   uint64
-	reads   []bft.ReadID
-	batches []*bft.Batch
+func (l letter) kind() bft.MessageType { return bft.MessageType(l.frame[0]) }
+
+// statement is what a member may say one thing about.
+type statement struct {
+	signer bft.ReplicaID
+	kind   bft.MessageType
+	phase  bft.Phase
+	view   bft.View
+	seq    bft.Seq
 }
 
 func newCluster(t testing.TB, n int, change func(*bft.Config)) *cluster {
-	c := &cluster{t: t, ring: crypto.NewFastRing(), replies: map[uint64]map[bft.ReplicaID][]byte{}, now: bft.Second, next: 1}
+	c := &cluster{t: t, ring: crypto.NewFastRing(), now: bft.Second, next: 1,
+		liars: map[bft.ReplicaID]bool{}, replies: map[uint64]map[bft.ReplicaID][]byte{},
+		executed: map[bft.Seq]bft.Digest{}, states: map[bft.Seq]bft.Digest{}, said: map[statement]bft.Digest{}, names: newNames()}
 	c.cfg = bft.DefaultConfig()
 	c.cfg.Cluster = crypto.Hash("test cluster")
 	c.cfg.Interval, c.cfg.Window, c.cfg.Pipeline = 8, 16, 4
@@ -67,239 +77,146 @@ func newCluster(t testing.TB, n int, change func(*bft.Config)) *cluster {
 		change(&c.cfg)
 	}
 	for i := 0; i < n; i++ {
-		h := &host{c: c, id: bft.ReplicaID(i), store: map[string][]byte{}, snaps: map[bft.Seq][]byte{}, digests: map[bft.Seq]bft.Snapshot{}}
+		h := newHost(c, bft.ReplicaID(i))
 		c.hosts = append(c.hosts, h)
 		h.start()
 	}
 	return c
 }
 
-// start begins the replica from what is on its disk.
-func (h *host) start() {
-	cfg := h.c.cfg
-	cfg.Self = h.id
-	h.boots++
-	service, err := counter.New(nil)
-	if err != nil {
-		h.c.t.Fatal(err)
-	}
-	h.machine, err = exec.New(exec.Config{Cluster: cfg.Cluster, Limits: exec.DefaultLimits(), Services: []exec.Service{{Name: "counter", Machine: service}}})
-	if err != nil {
-		h.c.t.Fatal(err)
-	}
-	restored := bft.Restored{LSN: h.lsn, Boot: h.boots, Born: h.boots == 1}
-	for _, k := range h.keysInOrder() {
-		restored.Records = append(restored.Records, bft.KV{Key: []byte(k), Value: h.store[k]})
-	}
-	for s, b := range h.snaps {
-		if s > restored.Executed {
-			if err := h.machine.Restore(bytes.NewReader(b)); err != nil {
-				h.c.t.Fatal(err)
-			}
-			restored.Executed, restored.Snapshot = s, h.digests[s]
+// started is a cluster whose replicas have heard of each other and may sign.
+func started(t testing.TB, n int, change func(*bft.Config)) *cluster {
+	t.Helper()
+	c := newCluster(t, n, change)
+	c.pass(200 * bft.Millisecond)
+	for _, h := range c.hosts {
+		if h.info().Starting {
+			t.Fatalf("replica %d has not started: %s", h.id, c.describe())
 		}
 	}
-	if restored.Executed > 0 {
-		if err := h.machine.Restore(bytes.NewReader(h.snaps[restored.Executed])); err != nil {
-			h.c.t.Fatal(err)
-		}
-		restored.Time, restored.Marks = h.machine.Time(), h.machine.Marks()
-	}
-	if h.checker, err = bft.NewChecker(&cfg); err != nil {
-		h.c.t.Fatal(err)
-	}
-	if h.replica, err = bft.New(cfg, restored); err != nil {
-		h.c.t.Fatal(err)
-	}
-	h.done, h.down, h.batches = nil, false, nil
+	return c
 }
 
-func (h *host) keysInOrder() []string {
-	var ks []string
-	for k := range h.store {
-		ks = append(ks, k)
+// alone leaves one replica of a cluster to the test, which plays all the others.
+func (c *cluster) alone(id bft.ReplicaID) *host {
+	for _, h := range c.hosts {
+		if h.id != id {
+			h.down = true
+			c.liars[h.id] = true
+		}
 	}
-	sort.Strings(ks)
-	return ks
+	c.queue = nil
+	c.hosts[id].sent = nil
+	return c.hosts[id]
 }
 
-// turn lets the replica do what it wants until it wants nothing.
-func (h *host) turn() {
-	for i := 0; ; i++ {
-		if i > 10000 {
-			h.c.t.Fatalf("replica %d does not come to rest", h.id)
-		}
-		for _, d := range h.done {
-			h.replica.Advance(d)
-		}
-		h.done = nil
-		ready, ok := h.replica.Ready()
-		if !ok {
-			return
-		}
-		h.carryOut(ready)
-	}
-}
-
-func (h *host) carryOut(r bft.Ready) {
-	var d bft.Done
-	for _, x := range r.Records {
-		if x.To == nil {
-			h.store[string(x.Key)] = x.Value
-		} else {
-			for _, k := range h.keysInOrder() {
-				if k >= string(x.Key) && k < string(x.To) {
-					delete(h.store, k)
-				}
-			}
-		}
-		h.lsn, d.Persisted = x.LSN, x.LSN
-	}
-	for _, s := range r.Sign {
-		d.Signed = append(d.Signed, bft.Signed{ID: s.ID, Signature: h.c.keys[h.id].Sign(s.Message)})
-	}
-	for _, b := range r.Check {
-		ok := h.c.ring.Verify(b.Client, bft.RequestSigningBytes(h.c.cfg.Cluster, b.Payload), b.Signature)
-		d.Checked = append(d.Checked, bft.Checked{Digest: b.Digest, Valid: ok})
-	}
-	for _, m := range r.Messages {
-		for to := range h.c.hosts {
-			if m.To == bft.ReplicaID(to) || m.To == bft.Everyone && bft.ReplicaID(to) != h.id {
-				h.c.queue = append(h.c.queue, letter{h.id, bft.ReplicaID(to), m.Frame})
-			}
-		}
-	}
-	for _, b := range r.Execute {
-		h.batches = append(h.batches, b)
-		out := h.machine.Execute(b)
-		d.Executed = append(d.Executed, out.Executed)
-		for _, x := range out.Replies {
-			h.c.reply(h.id, x)
-		}
-		if b.Checkpoint {
-			d.Snapshots = append(d.Snapshots, h.snapshot(b.Seq))
-		}
-	}
-	for _, b := range r.Replay {
-		h.c.reply(h.id, h.machine.Replay(b))
-	}
-	h.reads = append(h.reads, r.Reads...)
-	for _, q := range r.Serve {
-		d.Parts = append(d.Parts, bft.ServedPart{Request: q, Part: h.part(q)})
-	}
-	for _, p := range r.Stage {
-		if p.Index == 0 {
-			h.staged = nil
-		}
-		h.staged = append(h.staged, p.Data...)
-	}
-	if r.Install != nil {
-		err := h.machine.Restore(bytes.NewReader(h.staged))
-		h.snaps[r.Install.Seq] = h.staged
-		h.digests[r.Install.Seq] = bft.Snapshot{Seq: r.Install.Seq, State: r.Install.Checkpoint.State, History: r.Install.Checkpoint.History}
-		d.Installed = &bft.Installed{Seq: r.Install.Seq, OK: err == nil, Time: h.machine.Time(), Marks: h.machine.Marks()}
-	}
-	h.done = append(h.done, d)
-}
-
-func (h *host) snapshot(seq bft.Seq) bft.Snapshot {
-	s, err := h.machine.Snapshot()
-	if err != nil {
-		h.c.t.Fatal(err)
-	}
-	var buf bytes.Buffer
-	if _, err := s.WriteTo(&buf); err != nil {
-		h.c.t.Fatal(err)
-	}
-	h.snaps[seq] = buf.Bytes()
-	x := bft.Snapshot{Seq: seq, State: bft.StateDigest(parts(buf.Bytes())), History: h.machine.HistoryRoot()}
-	h.digests[seq] = x
-	return x
-}
-
-func parts(b []byte) (ds []bft.Digest) {
-	for len(b) > 0 {
-		k := min(len(b), bft.PartSize)
-		ds = append(ds, bft.PartDigest(b[:k]))
-		b = b[k:]
-	}
-	return ds
-}
-
-func (h *host) part(q bft.PartRequest) *bft.SnapshotPart {
-	b, ds := h.snaps[q.Seq], parts(h.snaps[q.Seq])
-	if int(q.Index) >= len(ds) {
-		return nil
-	}
-	from := int(q.Index) * bft.PartSize
-	return &bft.SnapshotPart{Seq: q.Seq, Index: q.Index, Total: uint32(len(ds)), Data: b[from:min(len(b), from+bft.PartSize)],
-		Path: bft.ProvePart(ds, int(q.Index))}
-}
-
-func (c *cluster) reply(from bft.ReplicaID, x exec.Reply) {
-	at := c.replies[x.First]
-	if at == nil {
-		at = map[bft.ReplicaID][]byte{}
-		c.replies[x.First] = at
-	}
-	at[from] = bytes.Join(x.Results, []byte{'|'})
-	if x.Session != 0 {
-		c.session = x.Session
-	}
-}
+func (c *cluster) n() int      { return len(c.hosts) }
+func (c *cluster) quorum() int { return bft.Quorum(len(c.hosts)) }
 
 // settle lets everything happen that can happen without time passing.
 func (c *cluster) settle() {
+	c.turnAll()
+	for len(c.queue) > 0 {
+		l := c.queue[0]
+		c.queue = c.queue[1:]
+		c.deliver(l)
+	}
+}
+
+func (c *cluster) turnAll() {
 	for _, h := range c.hosts {
 		if !h.down {
 			h.turn()
 		}
 	}
-	for len(c.queue) > 0 {
-		l := c.queue[0]
-		c.queue = c.queue[1:]
-		h := c.hosts[l.to]
-		if h.down || c.hosts[l.from].down || c.dropWhen != nil && c.dropWhen(l) {
-			continue
-		}
-		u, err := h.checker.FromPeer(l.from, l.frame)
-		if err != nil {
-			c.t.Fatalf("%d refuses a %v of %d: %v", l.to, bft.MessageType(l.frame[0]), l.from, err)
-		}
-		v, err := h.checker.Verify(u, c.ring)
-		if err != nil {
-			c.t.Fatalf("%d refuses a %v of %d: %v", l.to, u.Type(), l.from, err)
-		}
-		_ = h.replica.Step(v)
-		h.turn()
+}
+
+// deliver hands over a letter, unless it gets lost.
+func (c *cluster) deliver(l letter) {
+	if c.hosts[l.to].down || c.hosts[l.from].down || c.dropWhen != nil && c.dropWhen(l) {
+		return
+	}
+	if c.onDeliver != nil {
+		c.onDeliver(l)
+	}
+	err := c.hand(l)
+	if errors.Is(err, bft.ErrInvalid) && !c.liars[l.from] {
+		c.t.Fatalf("replica %d accuses the honest %d of an invalid %v: %v", l.to, l.from, l.kind(), err)
 	}
 }
 
-// pass lets time go by in steps of 10 ms.
+// hand gives a frame to a replica as if it had come from the peer, and lets the replica act.
+func (c *cluster) hand(l letter) error {
+	h := c.hosts[l.to]
+	u, err := h.checker.FromPeer(l.from, l.frame)
+	if err != nil {
+		return err
+	}
+	v, err := h.checker.Verify(u, c.ring)
+	if err != nil {
+		return err
+	}
+	err = h.replica.Step(v)
+	h.turn()
+	return err
+}
+
+// pass lets time go by in steps of 10 ms, and messages arrive at once.
 func (c *cluster) pass(d bft.Time) {
 	for end := c.now + d; c.now < end; {
-		c.now += 10 * bft.Millisecond
-		for _, h := range c.hosts {
-			if !h.down {
-				h.replica.Tick(c.now, c.now)
-			}
-		}
+		c.tick()
 		c.settle()
 	}
 }
 
-// invoke sends operations in one bundle to the given replicas, or to all; it gives the first number.
-func (c *cluster) invoke(to []int, ops ...[]byte) uint64 {
-	b := &bft.Bundle{Client: c.client.Public(), Session: c.session, First: c.next}
-	if c.session == 0 {
-		b.Nonce, b.NotAfter = bft.Nonce{1}, c.now+3600*bft.Second
+// wait lets time go by while no message arrives.
+func (c *cluster) wait(d bft.Time) {
+	for end := c.now + d; c.now < end; {
+		c.tick()
+		c.turnAll()
+	}
+}
+
+func (c *cluster) tick() {
+	c.now += 10 * bft.Millisecond
+	for _, h := range c.hosts {
+		if !h.down {
+			h.replica.Tick(c.now, c.now+h.skew)
+		}
+	}
+}
+
+// bundle makes a signed bundle of the cluster's client: the next operations of its session.
+func (c *cluster) bundle(ops ...[]byte) *bft.Bundle {
+	b := c.bundleOf(c.client, c.session, c.next, ops...)
+	c.next += uint64(len(ops))
+	return b
+}
+
+func (c *cluster) bundleOf(client crypto.Signer, session bft.SessionID, first uint64, ops ...[]byte) *bft.Bundle {
+	b := &bft.Bundle{Client: client.Public(), Session: session, First: first}
+	if session == 0 {
+		b.Nonce, b.NotAfter = bft.Nonce{byte(first)}, c.now+3600*bft.Second
 	}
 	for _, op := range ops {
 		b.Ops = append(b.Ops, exec.EncodeOp("counter", false, op))
 	}
-	c.next += uint64(len(ops))
-	b.Payload = bft.EncodeBundle(b)
-	b.Signature = c.client.Sign(bft.RequestSigningBytes(c.cfg.Cluster, b.Payload))
+	return c.seal(client, b)
+}
+
+// seal encodes and signs a bundle.
+func (c *cluster) seal(client crypto.Signer, b *bft.Bundle) *bft.Bundle {
+	payload := bft.EncodeBundle(b)
+	sig := client.Sign(bft.RequestSigningBytes(c.cfg.Cluster, payload))
+	out, err := bft.DecodeBundle(payload, sig, bft.WindowOps, bft.MaxBundleBytes)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return out
+}
+
+// give hands a bundle to replicas on the client's own channel; to nil: to all that are up.
+func (c *cluster) give(b *bft.Bundle, to ...int) {
 	if to == nil {
 		for i := range c.hosts {
 			to = append(to, i)
@@ -314,11 +231,28 @@ func (c *cluster) invoke(to []int, ops ...[]byte) uint64 {
 		if err != nil {
 			c.t.Fatal(err)
 		}
-		v, _ := h.checker.Verify(u, c.ring)
+		v, err := h.checker.Verify(u, c.ring)
+		if err != nil {
+			c.t.Fatal(err)
+		}
 		_ = h.replica.Step(v)
 	}
+}
+
+// invoke sends operations in one bundle to the given replicas, or to all; it gives the first number.
+func (c *cluster) invoke(to []int, ops ...[]byte) uint64 {
+	b := c.bundle(ops...)
+	c.give(b, to...)
 	c.settle()
 	return b.First
+}
+
+// commit has k operations ordered and executed, one number each.
+func (c *cluster) commit(k int) {
+	c.t.Helper()
+	for i := 0; i < k; i++ {
+		c.mustAnswer(c.invoke(nil, counter.Add(1)), 3*bft.Second)
+	}
 }
 
 // answered tells whether f+1 replicas gave the same answer.
@@ -342,85 +276,91 @@ func (c *cluster) mustAnswer(first uint64, within bft.Time) {
 	}
 }
 
+// passUntil lets time go by until ok, at most for d.
+func (c *cluster) passUntil(d bft.Time, what string, ok func() bool) {
+	c.t.Helper()
+	for end := c.now + d; !ok(); {
+		if c.now >= end {
+			c.t.Fatalf("not within %v: %s%s", d.Duration(), what, c.describe())
+		}
+		c.pass(10 * bft.Millisecond)
+	}
+}
+
 func (c *cluster) describe() string {
 	s := ""
 	for _, h := range c.hosts {
-		i := h.replica.Info()
+		i := h.info()
 		s += fmt.Sprintf("\n%d: view %d changing %v starting %v stable %d committed %d executed %d pending %d inflight %d %s %s down %v %s",
 			h.id, i.View, i.Changing, i.Starting, i.Stable, i.Committed, i.Executed, i.Pending, i.InFlight, i.Amnesiac, i.Diverged, h.down, h.replica.DebugPool())
 	}
 	return s
 }
 
-// agree checks that all that is up has executed the same.
-func (c *cluster) agree() {
-	c.t.Helper()
-	seen := map[bft.Seq]bft.Digest{}
+// converged: all that is up stands in one view at one number with nothing left to do.
+func (c *cluster) converged() bool {
+	var first *bft.Info
 	for _, h := range c.hosts {
-		for _, b := range h.batches {
-			if d, ok := seen[b.Seq]; ok && d != b.Digest {
-				c.t.Fatalf("replica %d executed something else at %d", h.id, b.Seq)
-			}
-			seen[b.Seq] = b.Digest
+		if h.down {
+			continue
+		}
+		i := h.info()
+		if first == nil {
+			first = &i
+		}
+		if i.Changing || i.Starting || i.View != first.View || i.Executed != first.Executed || i.Stable != first.Stable || i.Pending != 0 {
+			return false
 		}
 	}
+	return first != nil
 }
 
 func TestNormalCase(t *testing.T) {
 	for _, n := range []int{4, 5, 6, 7, 10, 13} {
-		c := newCluster(t, n, nil)
-		c.pass(200 * bft.Millisecond)
-		for i := 0; i < 100; i++ {
-			c.mustAnswer(c.invoke(nil, counter.Add(1)), bft.Second)
-		}
+		c := started(t, n, nil)
+		c.commit(100)
 		c.pass(200 * bft.Millisecond)
 		for _, h := range c.hosts {
-			if i := h.replica.Info(); i.Executed != 100 || i.Stable != 96 || i.View != 0 || i.Pending != 0 {
+			if i := h.info(); i.Executed != 100 || i.Stable != 96 || i.View != 0 || i.Pending != 0 {
 				t.Fatalf("n=%d replica %d: %+v", n, h.id, i)
 			}
 		}
-		c.agree()
 	}
 }
 
 func TestPrimaryDies(t *testing.T) {
 	for _, n := range []int{4, 5, 6, 7, 10, 13} {
-		c := newCluster(t, n, nil)
-		c.pass(200 * bft.Millisecond)
-		for i := 0; i < 20; i++ {
-			c.mustAnswer(c.invoke(nil, counter.Add(1)), bft.Second)
-		}
-		c.hosts[0].down = true
-		for i := 0; i < 50; i++ {
-			c.mustAnswer(c.invoke(nil, counter.Add(1)), 3*bft.Second)
-		}
+		c := started(t, n, nil)
+		c.commit(20)
+		c.hosts[0].crash()
+		c.commit(50)
 		c.hosts[0].start()
-		c.pass(3 * bft.Second)
+		c.passUntil(3*bft.Second, "the restarted replica catches up", c.converged)
 		for _, h := range c.hosts {
-			if i := h.replica.Info(); i.Executed != c.hosts[1].replica.Info().Executed || i.View != 1 || i.Changing {
+			if i := h.info(); i.Executed != 70 || i.View != 1 {
 				t.Fatalf("n=%d:%s", n, c.describe())
 			}
 		}
-		c.agree()
 	}
 }
 
 func TestAllRestart(t *testing.T) {
-	c := newCluster(t, 4, nil)
-	c.pass(200 * bft.Millisecond)
+	c := started(t, 4, nil)
 	for round := 0; round < 12; round++ {
 		for i := 0; i < 7; i++ {
 			c.mustAnswer(c.invoke(nil, counter.Add(1)), 5*bft.Second)
 		}
 		c.queue = nil
 		for _, h := range c.hosts {
+			h.crash()
+		}
+		for _, h := range c.hosts {
 			h.start()
 		}
 		c.pass(300 * bft.Millisecond)
-		c.agree()
 	}
 	for _, h := range c.hosts {
-		if i := h.replica.Info(); i.Amnesiac != "" || i.Executed < 84 {
+		if i := h.info(); i.Amnesiac != "" || i.Executed < 84 {
 			t.Fatal(c.describe())
 		}
 	}
