@@ -40,7 +40,7 @@ Exit code: 0 if every oracle held, 1 if one broke, 2 if the command was used wro
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.SetOut(out)
 	cmd.SetErr(diag)
-	cmd.AddCommand(runCommand(out), fuzzCommand(out, diag))
+	cmd.AddCommand(runCommand(out), fuzzCommand(out, diag), mutantsCommand(out, diag))
 	return cmd
 }
 

@@ -1,0 +1,148 @@
+package mutants
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/baluarte-bft/baluarte/sim"
+)
+
+const module = "github.com/baluarte-bft/baluarte"
+
+// patience bounds one run of the seeds or of the tests. A mutant that does not end is no kill:
+// nobody would know for what.
+const patience = 15 * time.Minute
+
+// Root finds the source tree that the working directory is in.
+func Root(ctx context.Context) (string, error) {
+	out, err := goCommand(ctx, "", "list", "-m", "-f", "{{.Path}} {{.Dir}}")
+	if errors.Is(err, errNoGo) {
+		return "", err
+	}
+	path, dir, ok := strings.Cut(strings.TrimSpace(string(out)), " ")
+	if err != nil || !ok || path != module {
+		return "", errors.New("mutants are built from the source: run this in the source tree of " + module)
+	}
+	return dir, nil
+}
+
+// goCommand runs the go command and returns what it prints. The error has the end of its diagnostics.
+func goCommand(ctx context.Context, dir string, args ...string) ([]byte, error) {
+	if _, err := exec.LookPath("go"); err != nil {
+		return nil, errNoGo
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.WaitDelay = 5 * time.Second
+	var diag bytes.Buffer
+	cmd.Stderr = &diag
+	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		err = fmt.Errorf("go %s: %w: %s", args[0], err, tail(diag.String()))
+	}
+	return out, err
+}
+
+// tail returns the last lines of a text as one.
+func tail(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-5):], " | ")
+}
+
+func withOverlay(args []string, overlay string) []string {
+	if overlay != "" {
+		args = append(args, "-overlay", overlay)
+	}
+	return args
+}
+
+// build makes the simulator, from the changed files that overlay names, if it names any.
+func (r *runner) build(ctx context.Context, overlay, program string) error {
+	args := append(withOverlay([]string{"build"}, overlay), "-o", program, "./cmd/bftsim")
+	_, err := goCommand(ctx, r.Root, args...)
+	return err
+}
+
+// failure is the first seed that failed.
+type failure struct {
+	seed   uint64
+	oracle string
+}
+
+// fuzz has a program run seeds, in order until one fails. Nil: all passed.
+func (r *runner) fuzz(ctx context.Context, program string, first, last uint64) (*failure, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "fuzz", "--json", "--seeds", fmt.Sprintf("%d..%d", first, last), "--jobs", fmt.Sprint(r.Jobs))
+	cmd.WaitDelay = 5 * time.Second
+	cmd.Env = append(os.Environ(), "GOTRACEBACK=single")
+	var diag bytes.Buffer
+	cmd.Stderr = &diag
+	out, err := cmd.Output()
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("bftsim fuzz has not ended: %w", ctx.Err())
+	}
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
+		return nil, fmt.Errorf("bftsim fuzz: %w: %s", err, tail(diag.String()))
+	}
+	return verdict(out)
+}
+
+// verdict reads what bftsim fuzz --json prints.
+func verdict(out []byte) (*failure, error) {
+	var result struct {
+		Outcome string      `json:"outcome"`
+		Failed  *sim.Report `json:"failed"`
+	}
+	if err := json.Unmarshal(out, &result); err != nil {
+		return nil, fmt.Errorf("bftsim fuzz printed no result: %w", err)
+	}
+	switch {
+	case result.Outcome == "ok" && result.Failed == nil:
+		return nil, nil
+	case result.Failed == nil || result.Failed.Failure == nil:
+		return nil, fmt.Errorf("bftsim fuzz has outcome %q, but names no oracle", result.Outcome)
+	}
+	return &failure{result.Failed.Options.Seed, result.Failed.Failure.Oracle}, nil
+}
+
+// test runs the tests of the core. It returns the one that fails, or "".
+func (r *runner) test(ctx context.Context, overlay string) (string, error) {
+	// Vet is off: a mutant may well look odd, and that must not count as a kill.
+	args := append(withOverlay([]string{"test"}, overlay), "-json", "-failfast", "-vet=off", "-timeout=5m", "./bft/...")
+	out, err := goCommand(ctx, r.Root, args...)
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	if failed := failedTest(out); failed != "" || err == nil {
+		return failed, nil
+	}
+	return "", err
+}
+
+// failedTest finds the first failed test in what go test -json prints.
+func failedTest(out []byte) string {
+	for line := range bytes.Lines(out) {
+		var event struct{ Action, Package, Test string }
+		if json.Unmarshal(line, &event) != nil || event.Action != "fail" || event.Test == "" {
+			continue
+		}
+		test, _, _ := strings.Cut(event.Test, "/")
+		return fmt.Sprintf("%s (%s)", test, filepath.ToSlash(strings.TrimPrefix(event.Package, module+"/")))
+	}
+	return ""
+}
