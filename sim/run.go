@@ -57,6 +57,15 @@ const unknownAfter = 3 * time.Second
 // Run runs a simulation to its end or to the first oracle that breaks. The error says that the
 // options are no good, or that the simulator itself has failed.
 func Run(o Options) (*Report, error) {
+	w, err := newWorld(o)
+	if err != nil {
+		return nil, err
+	}
+	return w.run()
+}
+
+// newWorld makes a run that is ready to begin.
+func newWorld(o Options) (*world, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
@@ -66,6 +75,11 @@ func Run(o Options) (*Report, error) {
 		return nil, err
 	}
 	w.schedule()
+	return w, nil
+}
+
+// run lets everything happen.
+func (w *world) run() (*Report, error) {
 	for w.failure == nil && w.err == nil && w.phase != phaseOver && w.guarded(w.q.step) {
 		w.stats.Events++
 	}
@@ -271,19 +285,29 @@ func (w *world) level(seq bft.Seq) bool {
 	})
 }
 
-// demandLevel holds the cluster to oracle L2: every honest replica catches up.
+// demandLevel holds the cluster to oracle L2: every honest replica catches up. Those that are left
+// when disks are lost must do so for D1.
 func (w *world) demandLevel(seq bft.Seq, within bft.Time) {
-	phase := w.phase
+	phase, oracle := w.phase, w.liveness("L2")
 	w.q.after(within, func() {
 		if w.phase != phase || w.level(seq) {
 			return
 		}
 		for _, h := range w.hosts {
 			if h.honest() && !w.lost[h.id] && (!h.up || h.exec.machine.Executed() < seq) {
-				w.verdict.fail("L2", "replica %d has not caught up: %d of %d, %+v", h.id, h.exec.machine.Executed(), seq, h.replica.Info())
+				w.verdict.fail(oracle, "replica %d has not caught up: %d of %d, %+v", h.id, h.exec.machine.Executed(), seq, h.replica.Info())
 			}
 		}
 	})
+}
+
+// liveness is the oracle that breaks when something does not come to its end: in the last phase
+// that means that what was acknowledged is not to be had.
+func (w *world) liveness(oracle string) string {
+	if w.phase == phaseLoss {
+		return "D1"
+	}
+	return oracle
 }
 
 // lose crashes everybody and takes the disks of f replicas away, those of the adversary first.
