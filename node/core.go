@@ -92,7 +92,9 @@ func errorLabel(err error) string {
 
 // dispatch carries out a Ready. The store comes first, for it is what the rest waits for.
 func (n *Node) dispatch(r *bft.Ready) {
-	n.store.Append(r.Records)
+	// A promise is signed. Records of a Ready that asks for no signature, such as a commit
+	// certificate, hold nothing back, and share the fsync of those that do.
+	n.store.Append(r.Records, len(r.Sign) > 0)
 	for i := range r.Messages {
 		if m := &r.Messages[i]; m.To == bft.Everyone {
 			n.net.Broadcast(m.Frame)

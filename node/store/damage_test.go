@@ -30,7 +30,7 @@ func runningStore(t *testing.T) (string, model) {
 				m.apply(rec)
 			}
 			lsn += 20
-			s.Append(recs)
+			s.Append(recs, true)
 			w.wait(lsn - 1)
 		}
 	}

@@ -80,12 +80,14 @@ func (s *Store) WriteSnapshot(seq bft.Seq, history bft.Digest, state io.WriterTo
 		return bft.Snapshot{}, fmt.Errorf("store: %w", err)
 	}
 	size := int64(0)
+	var scratch []byte
 	w := exec.NewPartWriter(func(i uint32, data []byte) error {
 		if i >= maxParts {
 			return fmt.Errorf("it has more than %d parts", maxParts)
 		}
 		size += int64(len(data))
-		_, err := f.Write(data)
+		scratch = append(scratch[:0], data...) // a vfs.File may alter what it is given, and data is hashed later
+		_, err := f.Write(scratch)
 		return err
 	})
 	_, err = state.WriteTo(w)

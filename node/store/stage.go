@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -38,10 +39,12 @@ func (s *Store) Stage(p bft.SnapshotPart) error {
 	if !g.parts[p.Index].IsZero() {
 		return nil
 	}
-	if _, err := g.file.WriteAt(p.Data, int64(p.Index)*bft.PartSize); err != nil {
+	digest := bft.PartDigest(p.Data)
+	// A vfs.File may alter what it is given.
+	if _, err := g.file.WriteAt(bytes.Clone(p.Data), int64(p.Index)*bft.PartSize); err != nil {
 		return fmt.Errorf("store: staging the snapshot at %d: %w", p.Seq, err)
 	}
-	g.parts[p.Index] = bft.PartDigest(p.Data)
+	g.parts[p.Index] = digest
 	g.size += int64(len(p.Data))
 	g.held++
 	return nil

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"time"
 
 	logging "github.com/ipfs/go-log/v2"
 
@@ -45,6 +46,9 @@ const DefaultQueueBytes = 32 << 20
 // become a single huge batch.
 const commitBytes = 8 << 20
 
+// lazyDelay is how long records that nobody waits for may wait for company.
+const lazyDelay = 5 * time.Millisecond
+
 // recordOverhead is what a queued record counts beyond key and value.
 const recordOverhead = 96
 
@@ -74,6 +78,7 @@ type Store struct {
 	queue   []bft.Record
 	spare   []bft.Record // the other of two buffers that run swaps
 	queued  int
+	urgent  bool // of what is in queue, something is waited for
 	closing bool
 
 	wake chan struct{} // of capacity 1
@@ -148,19 +153,30 @@ func (s *Store) Dir() string { return s.opts.Dir }
 
 // Append queues records to be made durable, in order, and returns at once; the
 // Durable callback tells when. All that waits is committed together, with one fsync.
+// If urgent is not set nobody waits for these records yet: they go with the next that
+// are urgent, or lazyDelay later.
 // Key and value are not copied: they must not change. There is no bound here,
 // for the core must not be stopped between deciding and recording; the bound is that the
 // host takes no new input while Full.
-func (s *Store) Append(records []bft.Record) {
-	if len(records) == 0 {
+func (s *Store) Append(records []bft.Record, urgent bool) {
+	if len(records) == 0 && !urgent {
 		return
 	}
 	s.mu.Lock()
+	urgent = urgent && (len(records) > 0 || len(s.queue) > 0)
+	wake := urgent && !s.urgent || len(s.queue) == 0
+	s.urgent = s.urgent || urgent
 	s.queue = append(s.queue, records...)
 	for i := range records {
 		s.queued += recordBytes(&records[i])
 	}
 	s.mu.Unlock()
+	if wake {
+		s.signal()
+	}
+}
+
+func (s *Store) signal() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -187,34 +203,53 @@ func recordBytes(r *bft.Record) int { return len(r.Key) + len(r.Value) + len(r.T
 // run is the goroutine that commits.
 func (s *Store) run() {
 	defer close(s.done)
+	lazy := time.NewTimer(time.Hour)
+	defer lazy.Stop()
+	due := false // what waits has waited for lazyDelay
 	for {
 		s.mu.Lock()
-		todo, closing := s.queue, s.closing
-		s.queue, s.spare = s.spare[:0], nil
-		s.mu.Unlock()
-		for rest := todo; len(rest) > 0; {
-			n, size := 0, 0
-			for n < len(rest) && (n == 0 || size < commitBytes) {
-				size += recordBytes(&rest[n])
-				n++
-			}
-			s.commit(rest[:n])
-			s.mu.Lock()
-			s.queued -= size
+		switch {
+		case len(s.queue) > 0 && (s.urgent || s.closing || due):
+			todo := s.queue
+			s.queue, s.spare, s.urgent, due = s.spare[:0], nil, false, false
 			s.mu.Unlock()
-			rest = rest[n:]
-		}
-		if len(todo) > 0 {
-			clear(todo)
-			s.spare = todo
+			s.commitAll(todo)
 			continue
-		}
-		s.spare = todo
-		if closing {
+		case len(s.queue) == 0 && s.closing:
+			s.mu.Unlock()
 			return
 		}
-		<-s.wake
+		waits := len(s.queue) > 0
+		s.mu.Unlock()
+		if waits {
+			lazy.Reset(lazyDelay)
+		} else {
+			lazy.Stop()
+		}
+		select {
+		case <-s.wake:
+		case <-lazy.C:
+			due = true
+		}
 	}
+}
+
+// commitAll commits what was queued and gives its buffer back.
+func (s *Store) commitAll(todo []bft.Record) {
+	for rest := todo; len(rest) > 0; {
+		n, size := 0, 0
+		for n < len(rest) && (n == 0 || size < commitBytes) {
+			size += recordBytes(&rest[n])
+			n++
+		}
+		s.commit(rest[:n])
+		s.mu.Lock()
+		s.queued -= size
+		s.mu.Unlock()
+		rest = rest[n:]
+	}
+	clear(todo)
+	s.spare = todo
 }
 
 // commit makes records durable with one fsync and reports it.
@@ -272,10 +307,7 @@ func (s *Store) Close() error {
 	if again {
 		return errors.New("store: closed twice")
 	}
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	s.signal()
 	<-s.done
 	err := s.db.Close()
 	err = errors.Join(err, s.mark.write(true), s.mark.file.Close(), s.stage.drop(s))

@@ -146,7 +146,7 @@ func TestRecordsSurviveReopen(t *testing.T) {
 				m.apply(rec)
 			}
 			lsn += bft.LSN(len(recs))
-			s.Append(recs)
+			s.Append(recs, true)
 		}
 		w.wait(lsn - 1)
 		mustClose(t, s)
@@ -250,7 +250,7 @@ func TestRolledBackDatabaseIsRefused(t *testing.T) {
 	mustInit(t, nil, dir)
 	w := newWaiter()
 	s, _ := mustOpen(t, nil, dir, w)
-	s.Append([]bft.Record{{LSN: 1, Key: []byte("a"), Value: []byte("1")}})
+	s.Append([]bft.Record{{LSN: 1, Key: []byte("a"), Value: []byte("1")}}, true)
 	w.wait(1)
 	mustClose(t, s)
 	old := t.TempDir()
@@ -258,7 +258,7 @@ func TestRolledBackDatabaseIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, _ = mustOpen(t, nil, dir, w)
-	s.Append([]bft.Record{{LSN: 2, Key: []byte("b"), Value: []byte("2")}})
+	s.Append([]bft.Record{{LSN: 2, Key: []byte("b"), Value: []byte("2")}}, true)
 	w.wait(2)
 	mustClose(t, s)
 	if err := os.RemoveAll(filepath.Join(dir, dbName)); err != nil {
@@ -317,7 +317,7 @@ func TestPowerLoss(t *testing.T) {
 			recs := someRecords(r, lsn, 1+r.IntN(30))
 			lsn += bft.LSN(len(recs))
 			all = append(all, recs...)
-			s.Append(recs)
+			s.Append(recs, true)
 		}
 		some.wait(1)
 		before := bft.LSN(durable.Load())
@@ -354,7 +354,7 @@ func TestFailedSyncIsFatal(t *testing.T) {
 		t.Fatal(err)
 	}
 	bad.fail.Store(true)
-	s.Append([]bft.Record{{LSN: 1, Key: []byte("a"), Value: []byte("1")}})
+	s.Append([]bft.Record{{LSN: 1, Key: []byte("a"), Value: []byte("1")}}, true)
 	err = <-fatal
 	if !strings.Contains(err.Error(), "check the disk") || durable.Load() != 0 {
 		t.Fatalf("%v, durable %d", err, durable.Load())
@@ -417,7 +417,7 @@ func TestFull(t *testing.T) {
 		if lsn > 200 {
 			t.Fatal("never full")
 		}
-		s.Append([]bft.Record{{LSN: lsn, Key: []byte{byte(lsn)}, Value: make([]byte, 1024)}})
+		s.Append([]bft.Record{{LSN: lsn, Key: []byte{byte(lsn)}, Value: make([]byte, 1024)}}, true)
 	}
 	close(hold)
 	mustClose(t, s)
@@ -504,7 +504,7 @@ func BenchmarkAppend(b *testing.B) {
 						lsn++
 						recs[j] = bft.Record{LSN: lsn, Key: []byte(fmt.Sprintf("k%010d", lsn%5000)), Value: make([]byte, size)}
 					}
-					s.Append(recs)
+					s.Append(recs, true)
 					if i%4 == 3 { // a pipeline of four
 						w.wait(lsn - bft.LSN(3*batch))
 					}
@@ -516,5 +516,33 @@ func BenchmarkAppend(b *testing.B) {
 				mustClose(b, s)
 			})
 		}
+	}
+}
+
+// Records that nobody waits for become durable too, and share the commit of those that are urgent.
+func TestLazyRecords(t *testing.T) {
+	mem := vfs.NewMem()
+	mustInit(t, mem, "/r")
+	w := newWaiter()
+	s, _ := mustOpen(t, mem, "/r", w)
+	rec := func(lsn bft.LSN) []bft.Record {
+		return []bft.Record{{LSN: lsn, Key: []byte{byte(lsn)}, Value: []byte{1}}}
+	}
+	s.Append(rec(1), false)
+	w.wait(1) // without any company
+	before := s.Stats().Commits
+	s.Append(append(rec(2), rec(3)...), false)
+	s.Append(rec(4), true)
+	w.wait(4)
+	if got := s.Stats().Commits - before; got != 1 && got != 2 {
+		t.Errorf("%d commits", got)
+	}
+	s.Append(rec(5), false)
+	s.Append(nil, true) // something waits for what was recorded before
+	w.wait(5)
+	s.Append(rec(6), false)
+	mustClose(t, s)
+	if _, st := mustOpen(t, mem, "/r", nil); st.LSN != 6 {
+		t.Errorf("records end at %d", st.LSN)
 	}
 }
