@@ -42,8 +42,8 @@ type ClientConfig struct {
 	QueryTries int
 }
 
-// DefaultClientConfig has the defaults that docs/configuration.md lists. Key, Cluster, N and
-// Seed are unset.
+// DefaultClientConfig has the defaults of a client of long life. Key, Cluster, Epoch, N and Seed
+// are unset; an ephemeral client's OpenWithin is 30 s.
 func DefaultClientConfig() ClientConfig {
 	return ClientConfig{
 		MaxBundleOps: 256, MaxBundleBytes: 1280 << 10,

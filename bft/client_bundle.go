@@ -169,7 +169,7 @@ func (c *Client) retry(b *sentBundle) {
 	b.backoff = min(2*b.backoff, c.cfg.MaxRetry)
 	b.retryAt = c.now + b.backoff
 	c.wakeAt(b.retryAt)
-	c.send(Everyone, RequestFrame(&b.Bundle, Everyone))
+	c.send(Everyone, RequestFrame(&b.Bundle, b.replier))
 }
 
 // find returns the index of the bundle that a replica speaks of, or -1.

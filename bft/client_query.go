@@ -68,10 +68,10 @@ func (c *Client) formQuery(reads *queue[waitingCall], consistency Consistency) {
 	c.ask(q)
 }
 
-// ask begins a try of q under a new id: answers to an earlier one do not count any more.
+// ask begins a try of q, which has no votes, under a new id: answers to an earlier one do not
+// count any more.
 func (c *Client) ask(q *sentQuery) {
 	c.queryID++
-	c.forget(q.votes)
 	q.id, q.refused, q.paused, q.matched = c.queryID, 0, false, false
 	q.sentAt, q.retryAt = c.now, c.now+q.backoff
 	c.wakeAt(q.retryAt)

@@ -41,18 +41,35 @@ func TestClose(t *testing.T) {
 	r.open()
 	r.invoke(1, "a")
 	r.tick(0)
+	r.invoke(3, "b")
 	r.c.Close()
 	if err := r.c.Invoke(2, nil, CallOptions{}); !errors.Is(err, ErrNotSubmitted) {
 		t.Fatalf("after Close: %v", err)
 	}
 	r.tick(0)
-	if b, _ := r.lastRequest(); b.Close || r.c.Closed() {
-		t.Fatal("closed before the call ended")
+	if b, _ := r.lastRequest(); b.First != 3 || b.Close || r.c.Closed() {
+		t.Fatalf("a close beside an outstanding bundle may be ordered before it: %+v", b)
 	}
 	r.deliver()
 	b, _ := r.lastRequest()
-	if !b.Close || len(b.Ops) != 0 || !r.c.Closed() || len(r.results) != 2 {
+	if !b.Close || len(b.Ops) != 0 || !r.c.Closed() || len(r.results) != 3 {
 		t.Fatalf("closed %v with %+v", r.c.Closed(), b)
+	}
+}
+
+// With nothing outstanding before them, the last operations take the close along.
+func TestCloseWithTheLastOperations(t *testing.T) {
+	r := newRig(t, rigConfig(4))
+	r.open()
+	r.invoke(1, "a")
+	r.c.Close()
+	r.tick(0)
+	if b, _ := r.lastRequest(); !b.Close || len(b.Ops) != 1 {
+		t.Fatalf("%+v", b)
+	}
+	r.deliver()
+	if len(r.requests) != 2 || !r.c.Closed() || len(r.results) != 2 {
+		t.Fatalf("%d requests, closed %v", len(r.requests), r.c.Closed())
 	}
 }
 

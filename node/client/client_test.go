@@ -210,7 +210,13 @@ func TestContext(t *testing.T) {
 	if err := <-result; !errors.Is(err, context.Canceled) || errors.Is(err, ErrRejected) {
 		t.Fatalf("submitted: %v", err)
 	}
-	// A call that has not left is not sent any more: the session's opening is not answered.
+	// A call that has not left is not sent any more: it waits for the session that another one opens.
+	c = cl.dial()
+	before := cl.replicas[0].heard.Load()
+	if err := c.Submit(context.Background(), nil, func([]byte, error) {}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the opening has left", func() bool { return cl.replicas[0].heard.Load() > before })
 	if _, err := c.Invoke(within(t, 20*time.Millisecond), nil); !errors.Is(err, ErrNotSubmitted) || errors.Is(err, ErrOutcomeUnknown) {
 		t.Fatalf("waiting: %v", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,6 +57,7 @@ type replica struct {
 	id     bft.ReplicaID
 	addr   string
 	server *transport.Server
+	heard  atomic.Int64 // frames of clients
 
 	mu   sync.Mutex
 	mode mode
@@ -139,6 +141,7 @@ func (r *replica) FromClient(conn *transport.ClientConn, frame []byte) {
 	r.mu.Lock()
 	mode := r.mode
 	r.mu.Unlock()
+	r.heard.Add(1)
 	switch {
 	case mode == silent:
 	case mode == garbage:
