@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/crc64"
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/bft/bftpb"
@@ -30,6 +31,8 @@ type memberPromises struct {
 	needs map[bft.Digest]bft.LSN
 	// written are the records of votes of this life.
 	written map[string]bft.LSN
+	// seen are the large frames that were checked in this life, by checksum: they are sent often.
+	seen map[uint64]bool
 	// view and stable are where the replica stands in this life; views and stables are what it has
 	// told others.
 	view       bft.View
@@ -68,6 +71,7 @@ func newPromises(v *verdict, judge *wire.Judge, n int) *promises {
 
 func (m *memberPromises) born() {
 	m.signed, m.needs, m.written = make(map[promiseKey]bft.Digest), make(map[bft.Digest]bft.LSN), make(map[string]bft.LSN)
+	m.seen = make(map[uint64]bool)
 }
 
 // started begins a new life of a replica, which must know what it promised in earlier ones (S8).
@@ -195,6 +199,15 @@ func payloadKey(t bft.MessageType, payload []byte) bft.Digest {
 // sent checks a frame that an honest replica sends: what it promises must be durable (D2), not
 // contradict an earlier promise (S9), and hold only certificates that are ones (S6).
 func (p *promises) sent(id bft.ReplicaID, frame []byte, d *disk) {
+	m := &p.of[id]
+	switch wire.TypeOf(frame) {
+	case bft.TypeViewChange, bft.TypeNewView, bft.TypeData:
+		sum := crc64.Checksum(frame, crcTable)
+		if m.seen[sum] {
+			return // said again, as it was
+		}
+		m.seen[sum] = true
+	}
 	if err := p.judge.Frame(frame); err != nil {
 		p.fail("S6", "replica %d shows others as proof: %v", id, err)
 	}
@@ -202,7 +215,6 @@ func (p *promises) sent(id bft.ReplicaID, frame []byte, d *disk) {
 	if e == nil || e.Signer != uint32(id) {
 		return
 	}
-	m := &p.of[id]
 	if need, ok := m.needs[payloadKey(bft.MessageType(e.Type), e.Payload)]; ok && need > d.durable {
 		p.fail("D2", "a %v of replica %d leaves (%s) when records are durable up to %d, but it binds record %d",
 			bft.MessageType(e.Type), id, wire.DescribePayload(bft.MessageType(e.Type), e.Payload), d.durable, need)
