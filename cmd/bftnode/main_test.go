@@ -1,13 +1,17 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/node/app/kv"
 	"github.com/baluarte-bft/baluarte/node/cli"
 )
 
@@ -15,17 +19,30 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"bftnode": main})
 }
 
+// scriptsWithin bounds all scripts together; they run side by side.
+const scriptsWithin = 2 * time.Minute
+
 // TestScripts runs the scripts of testdata with the real program, in processes of
 // its own. Each ends what it starts: a cluster in the directory `cluster` of a
 // script is ended whatever becomes of the script.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+		Dir: "testdata",
+		// A command that should have ended is killed then.
+		Deadline:            time.Now().Add(scriptsWithin),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
-			env.Setenv("PROGRAM", "bftnode")
+			for i, port := range freePorts(t, 4) {
+				env.Setenv(fmt.Sprintf("PORT%d", i), strconv.Itoa(port))
+			}
 			env.Setenv(cli.DirVariable, filepath.Join(env.WorkDir, "cluster"))
+			// More than the largest value of kv, and than the largest operation.
+			for name, size := range map[string]int{"large": kv.MaxValue + 1, "larger": bft.MaxBundleBytes} {
+				if err := os.WriteFile(filepath.Join(env.WorkDir, name), make([]byte, size), 0o600); err != nil {
+					return err
+				}
+			}
 			env.Defer(func() { endCluster(t, filepath.Join(env.WorkDir, "cluster")) })
 			return nil
 		},

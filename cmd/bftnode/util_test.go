@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -75,4 +76,18 @@ func cmdOneLine(ts *testscript.TestScript, _ bool, _ []string) {
 	if strings.Count(text, "\n") != 1 || !strings.HasPrefix(text, "bftnode: ") {
 		ts.Fatalf("want one line that begins with bftnode, got %q", text)
 	}
+}
+
+// freePorts returns n ports that nobody listens on now.
+func freePorts(t testing.TB, n int) []int {
+	ports := make([]int, n)
+	for i := range ports {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports[i] = l.Addr().(*net.TCPAddr).Port
+	}
+	return ports
 }

@@ -20,17 +20,18 @@ type modeFlags struct{ ordered, stale bool }
 func (f *modeFlags) add(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&f.ordered, "ordered", false, "order the read like a write: slower, never contended")
 	cmd.Flags().BoolVar(&f.stale, "stale", false, "accept a state of the past, as f+1 replicas tell it alike")
-	cmd.MarkFlagsMutuallyExclusive("ordered", "stale")
 }
 
-func (f *modeFlags) mode() client.Consistency {
+func (f *modeFlags) mode() (client.Consistency, error) {
 	switch {
+	case f.ordered && f.stale:
+		return 0, usage("--ordered and --stale exclude each other: leave one out")
 	case f.ordered:
-		return client.Ordered
+		return client.Ordered, nil
 	case f.stale:
-		return client.Stale
+		return client.Stale, nil
 	}
-	return client.Linearizable
+	return client.Linearizable, nil
 }
 
 // Invoke has a service execute an operation, exactly once, and returns its result. The
@@ -38,6 +39,15 @@ func (f *modeFlags) mode() client.Consistency {
 // line, with the exit code.
 func (s *Session) Invoke(ctx context.Context, service string, op []byte) ([]byte, error) {
 	return s.call(ctx, service, func(c *client.Service) ([]byte, error) { return c.Invoke(ctx, op) })
+}
+
+// query is Query with the mode that flags say.
+func (s *Session) query(ctx context.Context, service string, q []byte, f *modeFlags) ([]byte, error) {
+	mode, err := f.mode()
+	if err != nil {
+		return nil, err
+	}
+	return s.Query(ctx, service, q, mode)
 }
 
 // Query has a service answer a question, and returns the answer; errors as in Invoke.

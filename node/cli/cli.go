@@ -194,8 +194,14 @@ func (p *Program) example(lines ...string) string {
 
 // group makes a command that has subcommands only.
 func group(use, short string, subs ...*cobra.Command) *cobra.Command {
+	names := make([]string, len(subs))
+	for i, c := range subs {
+		names[i] = c.Name()
+	}
 	c := &cobra.Command{Use: use, Short: short, Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usage("%s needs one of the commands %s; see %[1]s --help", cmd.CommandPath(), strings.Join(names, ", "))
+		}}
 	c.AddCommand(subs...)
 	return c
 }
@@ -207,6 +213,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	}
 	if cmd.HasSubCommands() {
 		hint := ""
+		cmd.SuggestionsMinimumDistance = 2
 		if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
 			hint = fmt.Sprintf(", did you mean %q?", s[0])
 		}
@@ -221,7 +228,7 @@ func nArgs(least, most int) cobra.PositionalArgs {
 		if len(args) >= least && len(args) <= most {
 			return nil
 		}
-		return usage("%d arguments given, but the usage is: %s", len(args), cmd.UseLine())
+		return usage("wrong number of arguments (%d), the usage is: %s", len(args), cmd.UseLine())
 	}
 }
 

@@ -95,7 +95,7 @@ func (p *Program) callCommand(use, short, long, example string, codec *codecFlag
 			if mode == nil {
 				result, err = s.Invoke(ctx, service, op)
 			} else {
-				result, err = s.Query(ctx, service, op, mode.mode())
+				result, err = s.query(ctx, service, op, mode)
 			}
 			if err != nil {
 				return err

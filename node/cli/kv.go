@@ -122,7 +122,7 @@ put that had ended when it began. Without the key the exit code is 3.`,
 			if err := checkKV([]byte(args[0])); err != nil {
 				return err
 			}
-			result, err := s.Query(ctx, "kv", kv.Get([]byte(args[0])), mode.mode())
+			result, err := s.query(ctx, "kv", kv.Get([]byte(args[0])), &mode)
 			if err != nil {
 				return err
 			}
@@ -231,7 +231,7 @@ func (s *Session) scan(ctx context.Context, prefix []byte, limit int, asJSON boo
 		if limit > 0 {
 			items = min(left, kv.MaxScanItems)
 		}
-		result, err := s.Query(ctx, "kv", kv.Scan(prefix, after, items, 0), mode.mode())
+		result, err := s.query(ctx, "kv", kv.Scan(prefix, after, items, 0), mode)
 		if err != nil {
 			return err
 		}
@@ -320,7 +320,7 @@ func counterGet(s *Session) *cobra.Command {
 		Example: s.program.example("counter get"),
 		Args:    noArgs,
 		RunE: s.run(func(ctx context.Context, _ []string) error {
-			result, err := s.Query(ctx, "counter", counter.Get(), mode.mode())
+			result, err := s.query(ctx, "counter", counter.Get(), &mode)
 			if err != nil {
 				return err
 			}

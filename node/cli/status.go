@@ -22,8 +22,8 @@ import (
 // The states of a replica in a [Status].
 const (
 	StateActive       = "active"       // answers and takes part
-	StateAwaiting     = "awaiting"     // answers late, or is starting, changing views or unable to sign
-	StateUnresponsive = "unresponsive" // more than missedTicks questions went unanswered
+	StateAwaiting     = "awaiting"     // answers late, or says that it waits: for a start, a new view, a quorum
+	StateUnresponsive = "unresponsive" // connected, and no answer for missedTicks
 	StateDisconnected = "disconnected" // no connection
 )
 
@@ -64,13 +64,11 @@ type ReplicaStatus struct {
 // answer is what a replica says of itself, see package node.
 type answer struct {
 	PID      int    `json:"pid"`
+	State    string `json:"state"`
+	Why      string `json:"why"` // not active
 	View     uint64 `json:"view"`
-	Changing bool   `json:"changing"`
-	Starting bool   `json:"starting"`
 	Executed uint64 `json:"executed"`
 	Stable   uint64 `json:"stable"`
-	Amnesiac string `json:"amnesiac"`
-	Diverged string `json:"diverged"`
 }
 
 const (
@@ -145,7 +143,7 @@ func (w *watcher) status(now time.Time) *Status {
 			r.PID, r.View, r.Executed, r.Stable = a.PID, a.View, a.Executed, a.Stable
 		}
 		r.State, r.note = w.state(seen, now)
-		r.live = r.State == StateActive || r.State == StateAwaiting && !seen.at.IsZero()
+		r.live = seen.now || r.State == StateAwaiting && !seen.at.IsZero()
 		own := view
 		if r.State == StateActive {
 			own = r.View
@@ -184,16 +182,8 @@ func (w *watcher) state(seen *sighting, now time.Time) (state, note string) {
 	late := now.Sub(since) > missedTicks*statusTick
 	a := &seen.last
 	switch {
-	case seen.now && a.Amnesiac != "":
-		return StateAwaiting, "signs nothing: " + a.Amnesiac
-	case seen.now && a.Diverged != "":
-		return StateAwaiting, "repairs itself: " + a.Diverged
-	case seen.now && a.Starting:
-		return StateAwaiting, "starting"
-	case seen.now && a.Changing:
-		return StateAwaiting, "changing views"
-	case seen.now:
-		return StateActive, ""
+	case seen.now && (a.State == StateActive || a.State == StateAwaiting || a.State == StateUnresponsive):
+		return a.State, a.Why
 	case seen.down != nil && !isPending(seen.down) && !isTimeout(seen.down):
 		return StateDisconnected, seen.down.Error()
 	case late:

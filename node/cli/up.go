@@ -112,8 +112,8 @@ func (u *upFlags) run(ctx context.Context) (err error) {
 		return u.runDetached(ctx)
 	}
 	if u.detached {
-		release, err := u.attachReport()
-		if err != nil {
+		var release func()
+		if release, err = u.attachReport(); err != nil {
 			return err
 		}
 		defer func() {
