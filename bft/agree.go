@@ -117,7 +117,7 @@ func (r *Replica) tryAccept(s *slot) {
 	delete(r.lacking, s.seq)
 	s.full = true
 	if !s.inO && !r.fits(s.pre.prop.Body) {
-		return // over the batch bounds: a function of the bytes, the same for all
+		return // over the bound: a function of the bytes, the same for all
 	}
 	r.accept(s)
 }
@@ -137,18 +137,17 @@ func (r *Replica) retryAccepts() {
 	}
 }
 
-// fits checks the bounds of a batch.
+// fits checks the bound of a proposal.
 func (r *Replica) fits(d Digest) bool {
 	b := r.bodies[d]
 	if b == nil {
 		return true
 	}
-	ops, size := 0, 0
+	size := 0
 	for _, x := range b.bundles {
-		ops += len(x.Ops)
 		size += x.Size()
 	}
-	return ops <= r.cfg.MaxBatchOps && size <= r.cfg.MaxBatchBytes
+	return size <= MaxProposalBytes
 }
 
 // gather collects the body of s. It is false while something is missing.

@@ -12,6 +12,8 @@ import (
 type Checker struct {
 	cfg  Config
 	ring *crypto.KeyRing
+	// clients is nil if every key is admitted.
+	clients map[ClientID]struct{}
 	roster
 }
 
@@ -21,7 +23,14 @@ func NewChecker(cfg *Config) (*Checker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Checker{cfg: *cfg, ring: ring, roster: roster{len(cfg.Members), cfg.Epoch}}, nil
+	c := &Checker{cfg: *cfg, ring: ring, roster: roster{len(cfg.Members), cfg.Epoch}}
+	if cfg.Clients != nil {
+		c.clients = make(map[ClientID]struct{}, len(cfg.Clients))
+		for _, k := range cfg.Clients {
+			c.clients[k] = struct{}{}
+		}
+	}
+	return c, nil
 }
 
 // Unverified is a decoded message whose form is right and whose signatures are still claims.
@@ -148,7 +157,14 @@ func (c *Checker) bundle(p *bftpb.Request) (*Bundle, error) {
 		return nil, fmt.Errorf("%w: signature of %d bytes", ErrInvalid, len(p.Signature))
 	}
 	copy(sig[:], p.Signature)
-	return DecodeBundle(p.Payload, sig, c.cfg.MaxBundleOps, c.cfg.MaxBundleBytes)
+	b, err := DecodeBundle(p.Payload, sig, c.cfg.MaxBundleOps, c.cfg.MaxBundleBytes)
+	if err == nil && c.clients != nil {
+		// Who is admitted is a function of the bytes and the epoch, the same everywhere (rule 3).
+		if _, ok := c.clients[b.Client]; !ok {
+			return nil, fmt.Errorf("%w: client %s is not admitted", ErrInvalid, b.Client.Fingerprint())
+		}
+	}
+	return b, err
 }
 
 // claim adds the signature of an envelope by a member of this epoch.
@@ -210,7 +226,7 @@ func (c *Checker) decodePrePrepare(u *Unverified, b []byte) error {
 	if err := c.checkPrePrepare(pre); err != nil {
 		return err
 	}
-	if pre.body, err = digestsFrom(p.Body.Bundles, c.cfg.MaxBatchOps); err != nil {
+	if pre.body, err = digestsFrom(p.Body.Bundles, MaxProposalBundles); err != nil {
 		return err
 	}
 	if BodyDigest(pre.body) != pre.prop.Body || !distinctDigests(pre.body) {
@@ -388,7 +404,7 @@ func (c *Checker) decodeData(u *Unverified, b []byte) error {
 		d.bundles = append(d.bundles, x)
 	}
 	for _, x := range p.Bodies {
-		ds, err := digestsFrom(x.GetBundles(), c.cfg.MaxBatchOps)
+		ds, err := digestsFrom(x.GetBundles(), MaxProposalBundles)
 		if err != nil {
 			return err
 		}
@@ -461,7 +477,7 @@ func (c *Checker) stableCert(u *Unverified, envs []*Envelope) ([]*checkpoint, er
 }
 
 func (c *Checker) committed(u *Unverified, x *bftpb.Committed) (*committed, error) {
-	cm, err := committedFrom(x, c.cfg.MaxBatchOps)
+	cm, err := committedFrom(x)
 	if err != nil {
 		return nil, err
 	}
@@ -484,7 +500,7 @@ func (c *Checker) committed(u *Unverified, x *bftpb.Committed) (*committed, erro
 }
 
 // committedFrom decodes all of a committed entry but its bundles.
-func committedFrom(x *bftpb.Committed, maxOps int) (*committed, error) {
+func committedFrom(x *bftpb.Committed) (*committed, error) {
 	body, err := optionalDigest(x.Body)
 	if err != nil {
 		return nil, err
@@ -493,7 +509,7 @@ func committedFrom(x *bftpb.Committed, maxOps int) (*committed, error) {
 	if cm.seq == 0 || cm.seq > 1<<62 || len(x.Votes) > MaxMembers {
 		return nil, fmt.Errorf("%w: committed entry out of range", ErrInvalid)
 	}
-	if cm.body, err = digestsFrom(x.Content.GetBundles(), maxOps); err != nil {
+	if cm.body, err = digestsFrom(x.Content.GetBundles(), MaxProposalBundles); err != nil {
 		return nil, err
 	}
 	envs, err := envelopesFrom(x.Votes, MaxMembers)

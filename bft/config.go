@@ -7,13 +7,16 @@ import (
 	"github.com/baluarte-bft/baluarte/crypto"
 )
 
-// Config is the same for all replicas of an epoch, Self and the batch bounds excepted.
+// Config is the same for all replicas of an epoch, Self, the batch bounds and those of the pool excepted.
 type Config struct {
 	Self    ReplicaID
 	Cluster Digest // digest of the genesis manifest
 	Epoch   Epoch
 	// Members are the public keys of the replicas, by ReplicaID.
 	Members []crypto.PublicKey
+
+	// Clients are the keys whose bundles are taken; nil: all.
+	Clients []ClientID
 
 	// Interval is K: a checkpoint is taken at each multiple of it.
 	Interval Seq
@@ -22,7 +25,8 @@ type Config struct {
 	// Pipeline is W: how many numbers may be proposed and not committed; at most 64 and Window.
 	Pipeline Seq
 
-	// MaxBatchOps and MaxBatchBytes bound a proposal. Each must hold one bundle of the largest size.
+	// MaxBatchOps and MaxBatchBytes bound what this replica proposes as primary; it may choose them
+	// for itself. Each must hold one bundle of the largest size.
 	MaxBatchOps, MaxBatchBytes int
 	// MaxBundleOps and MaxBundleBytes bound a bundle.
 	MaxBundleOps, MaxBundleBytes int
@@ -80,7 +84,7 @@ func (c *Config) Validate() error {
 	bad(c.MaxBundleOps >= 1 && c.MaxBundleOps <= WindowOps, "max bundle operations: %d is not within 1 to %d", c.MaxBundleOps, WindowOps)
 	bad(c.MaxBundleBytes >= 1024 && c.MaxBundleBytes <= MaxBundleBytes, "max bundle bytes: %d is not within 1024 to %d", c.MaxBundleBytes, MaxBundleBytes)
 	bad(c.MaxBatchOps >= c.MaxBundleOps, "max batch operations: less than one bundle's %d", c.MaxBundleOps)
-	bad(c.MaxBatchBytes >= c.MaxBundleBytes && c.MaxBatchBytes <= MaxFrameBytes/2, "max batch bytes: %d is not within one bundle's %d and %d", c.MaxBatchBytes, c.MaxBundleBytes, MaxFrameBytes/2)
+	bad(c.MaxBatchBytes >= c.MaxBundleBytes && c.MaxBatchBytes <= MaxProposalBytes, "max batch bytes: %d is not within one bundle's %d and %d", c.MaxBatchBytes, c.MaxBundleBytes, MaxProposalBytes)
 	bad(c.MaxPoolBytes >= c.MaxBatchBytes, "max pool bytes: less than one batch")
 	bad(c.PoolFloor >= c.MaxBundleOps, "pool floor: less than one bundle's operations")
 	bad(c.RequestTimeout > 0 && c.MaxTimeout >= c.RequestTimeout, "request timeout: must be positive and at most the maximum timeout")
@@ -96,6 +100,10 @@ const (
 	MaxWindow      = 4096
 	MaxFrameBytes  = 8 << 20
 	MaxBundleBytes = 2 << 20
+	// MaxProposalBundles and MaxProposalBytes bound a proposal, whatever bounds its primary chose
+	// for itself: what a backup checks is the same for all (rule 3).
+	MaxProposalBundles = 1024
+	MaxProposalBytes   = MaxFrameBytes / 2
 	// PartSize is the size of the parts in which a snapshot travels.
 	PartSize = 256 << 10
 )

@@ -373,7 +373,7 @@ func (r *Replica) tickPool(step Time) {
 	if r.changing || !r.maySign() || r.isPrimary() {
 		return
 	}
-	if r.uncommitted() < r.cfg.Pipeline {
+	if r.uncommitted() < r.cfg.Pipeline && !r.behind() {
 		p.slotTime += step
 	}
 	d := r.suspectAfter()

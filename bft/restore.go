@@ -379,7 +379,7 @@ func (r *Replica) restoreCommitted(s Seq, _ View, kv KV) error {
 	if err := p.UnmarshalVT(kv.Value); err != nil || !p.Strict() {
 		return errRecord
 	}
-	c, err := committedFrom(&p, r.cfg.MaxBatchOps)
+	c, err := committedFrom(&p)
 	if err != nil {
 		return err
 	}

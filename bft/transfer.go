@@ -41,10 +41,10 @@ func (r *Replica) tickStateFetch() {
 	if f.waiting == 0 || r.delivered > f.reached {
 		f.waiting, f.reached = max(r.now, 1), r.delivered
 	}
-	if r.now-f.waiting > 10*r.cfg.StatusInterval && r.delivered == r.executed {
-		if r.delivered < cert[0].info.Seq {
-			r.fetchStateOf(cert)
-		}
+	// Batches cannot lead to a checkpoint whose log is cut here too: no use trying them first.
+	hopeless := r.delivered < r.stable
+	if (hopeless || r.now-f.waiting > 10*r.cfg.StatusInterval) && r.delivered == r.executed && r.delivered < cert[0].info.Seq {
+		r.fetchStateOf(cert)
 	}
 }
 

@@ -71,6 +71,13 @@ func (r *Replica) tickView() {
 		}
 		return
 	}
+	if r.behind() {
+		// What does not execute here for want of state is no fault of the primary: its time begins anew.
+		for _, x := range r.slots {
+			x.since = max(r.now, 1)
+		}
+		return
+	}
 	if len(r.reads.waiting) > 0 && r.now-r.reads.waiting[0].since > t {
 		r.reads.waiting[0].since = r.now
 		r.suspect()
@@ -83,6 +90,12 @@ func (r *Replica) tickView() {
 			return
 		}
 	}
+}
+
+// behind tells that this replica lacks certified state and so cannot judge the primary.
+func (r *Replica) behind() bool {
+	c := r.check.certified
+	return r.fetchS.on || r.installing || r.delivered < r.stable || c != nil && r.delivered < c[0].info.Seq
 }
 
 // suspect leaves the present view.

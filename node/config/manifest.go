@@ -336,6 +336,9 @@ func (m *Manifest) Core(self bft.ReplicaID) (bft.Config, error) {
 	c.RequestTimeout, c.MaxTimeout = bft.Time(p.RequestTimeout), bft.Time(p.MaxTimeout)
 	c.SuspectFloor, c.StatusInterval = bft.Time(p.SuspectFloor), bft.Time(p.StatusInterval)
 	c.ClockAhead, c.ClockBehind = bft.Time(p.ClockAhead), bft.Time(p.ClockBehind)
+	for _, k := range m.Clients {
+		c.Clients = append(c.Clients, k.PublicKey)
+	}
 	return c, nil
 }
 

@@ -1,0 +1,41 @@
+package bft_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/baluarte-bft/baluarte/bft"
+)
+
+// A key that the manifest does not list is refused by every replica on every way in: from its
+// own channel, passed on by a member, or within fetched data (rule 3).
+func TestClientsAreAdmittedByBytes(t *testing.T) {
+	c := newCluster(t, 4, nil)
+	cfg := c.cfg
+	frame := func(seed byte) (bft.ClientID, []byte) {
+		key := c.ring.NewKey([32]byte{9, seed})
+		b := &bft.Bundle{Client: key.Public(), First: 1, NotAfter: bft.Second, Ops: [][]byte{{0}}}
+		b.Payload = bft.EncodeBundle(b)
+		b.Signature = key.Sign(bft.RequestSigningBytes(cfg.Cluster, b.Payload))
+		return b.Client, bft.RequestFrame(b, 0)
+	}
+	listed, good := frame(1)
+	stranger, bad := frame(2)
+	cfg.Clients = []bft.ClientID{listed}
+	checker, err := bft.NewChecker(&cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := checker.FromClient(listed, good); err != nil {
+		t.Errorf("a listed client is refused: %v", err)
+	}
+	if _, err := checker.FromPeer(1, good); err != nil {
+		t.Errorf("a listed client's bundle, passed on, is refused: %v", err)
+	}
+	if _, err := checker.FromClient(stranger, bad); !errors.Is(err, bft.ErrInvalid) {
+		t.Errorf("a stranger is taken: %v", err)
+	}
+	if _, err := checker.FromPeer(1, bad); !errors.Is(err, bft.ErrInvalid) {
+		t.Errorf("a stranger's bundle, passed on, is taken: %v", err)
+	}
+}
