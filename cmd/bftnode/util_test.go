@@ -91,3 +91,14 @@ func freePorts(t testing.TB, n int) []int {
 	}
 	return ports
 }
+
+// listen takes an address, as another program would.
+func listen(t testing.TB, address string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
