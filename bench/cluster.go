@@ -62,42 +62,47 @@ func useCluster(dir string) (*cluster, error) {
 }
 
 // prepare makes the directory of a cluster to be started, with its program.
-func prepare(ctx context.Context, o *Options) (c *cluster, program string, err error) {
+func prepare(ctx context.Context, o *Options) (*cluster, string, error) {
 	temp, err := os.MkdirTemp("", "bftbench-")
 	if err != nil {
 		return nil, "", err
 	}
-	c = &cluster{dir: filepath.Join(temp, "cluster"), own: true, temp: temp, ended: make(chan struct{})}
-	defer func() {
-		if err != nil {
-			c.stop()
-		}
-	}()
-	if o.Program != "" {
-		program, err = exec.LookPath(o.Program)
-		if err != nil {
-			return nil, "", fmt.Errorf("no program %s: name that of bftnode, or leave --bftnode out to have it built", o.Program)
-		}
-		return c, program, nil
+	c := &cluster{dir: filepath.Join(temp, "cluster"), own: true, temp: temp, ended: make(chan struct{})}
+	program, err := c.program(ctx, o)
+	if err != nil {
+		c.stop()
+		return nil, "", err
 	}
-	program = filepath.Join(temp, "bftnode")
+	return c, program, nil
+}
+
+// program finds or builds the program of the replicas.
+func (c *cluster) program(ctx context.Context, o *Options) (string, error) {
+	if o.Program != "" {
+		path, err := exec.LookPath(o.Program)
+		if err != nil {
+			return "", fmt.Errorf("no program %s: name that of bftnode, or leave --bftnode out to have it built", o.Program)
+		}
+		return path, nil
+	}
+	program := filepath.Join(c.temp, "bftnode")
 	args := []string{"build", "-o", program}
 	if o.Profiles != "" {
-		c.sockets = filepath.Join(temp, "profiles")
-		if err = os.Mkdir(c.sockets, 0o700); err != nil {
-			return nil, "", err
+		c.sockets = filepath.Join(c.temp, "profiles")
+		if err := os.Mkdir(c.sockets, 0o700); err != nil {
+			return "", err
 		}
-		overlay, err := profileOverlay(ctx, temp)
+		overlay, err := profileOverlay(ctx, c.temp)
 		if err != nil {
-			return nil, "", err
+			return "", err
 		}
 		args = append(args, "-overlay", overlay)
 	}
 	out, err := exec.CommandContext(ctx, "go", append(args, programPackage)...).CombinedOutput()
 	if err != nil {
-		return nil, "", buildError(ctx, err, out)
+		return "", buildError(ctx, err, out)
 	}
-	return c, program, nil
+	return program, nil
 }
 
 func buildError(ctx context.Context, err error, out []byte) error {

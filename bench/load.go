@@ -163,9 +163,13 @@ type load struct {
 	workers []*worker
 	open    atomic.Int64 // slots that go on
 	drained chan struct{}
+	// drainTimeout bounds the wait for what is outstanding when the time is over.
+	drainTimeout time.Duration
 }
 
-func newLoad(clock *clock) *load { return &load{clock: clock, drained: make(chan struct{})} }
+func newLoad(clock *clock) *load {
+	return &load{clock: clock, drained: make(chan struct{}), drainTimeout: drainTimeout}
+}
 
 // add makes the worker of one more client.
 func (l *load) add(depth int, load workload, issue issue) {
@@ -208,7 +212,7 @@ func (l *load) run(ctx context.Context, tick func(now int64, completed uint64)) 
 	l.stop.Store(true)
 	select {
 	case <-l.drained:
-	case <-time.After(drainTimeout):
+	case <-time.After(l.drainTimeout):
 	}
 	return int(l.open.Load())
 }

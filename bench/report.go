@@ -72,9 +72,9 @@ func (res *Result) writeProcesses(w io.Writer) error {
 		return err
 	}
 	t := newTable(w)
-	t.row("PROCESS", "CPU S", "US/OP", "OPS/BUNDLE", "OPS/BATCH", "BATCH/FSYNC", "SIGNED/OP", "VERIFIED/OP", "BYTES IN+OUT/OP", "RSS MIB", "GC/S")
+	t.row("PROCESS", "CPU S", "KERNEL S", "US/OP", "OPS/BUNDLE", "OPS/BATCH", "BATCH/FSYNC", "SIGNED/OP", "VERIFIED/OP", "BYTES IN+OUT/OP", "RSS MIB", "GC/S")
 	for _, p := range res.Processes {
-		cells := []string{p.Name, short(p.CPUSeconds), short(p.CPUMicrosPerOp)}
+		cells := []string{p.Name, short(p.CPUSeconds), short(p.CPUSystemSeconds), short(p.CPUMicrosPerOp)}
 		if k := p.Work; k != nil {
 			cells = append(cells, short(k.OpsPerBundle), short(k.OpsPerBatch), short(k.BatchesPerFsync), short(k.SignedPerOp), short(k.VerifiedPerOp),
 				short(k.BytesInPerOp)+"+"+short(k.BytesOutPerOp), short(k.ResidentMiB), short(k.GCPerSecond))

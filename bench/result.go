@@ -3,6 +3,7 @@ package bench
 import (
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -66,9 +67,11 @@ type Process struct {
 	// Name is that of the replica, or "load".
 	Name string `json:"name"`
 	PID  int    `json:"pid"`
-	// CPUSeconds of processor time, and CPUMicrosPerOp of it for each operation, in microseconds.
-	CPUSeconds     float64 `json:"cpu_s"`
-	CPUMicrosPerOp float64 `json:"cpu_us_per_op"`
+	// CPUSeconds of processor time, CPUSystemSeconds of it in the kernel, and CPUMicrosPerOp of it for
+	// each operation, in microseconds.
+	CPUSeconds       float64 `json:"cpu_s"`
+	CPUSystemSeconds float64 `json:"cpu_system_s"`
+	CPUMicrosPerOp   float64 `json:"cpu_us_per_op"`
 	// Work is what a replica counted, if it serves metrics.
 	Work *Work `json:"work,omitempty"`
 }
@@ -253,8 +256,9 @@ func (res *Result) addCosts(m *meter) {
 	first, last := &m.first, &m.last
 	all := time.Duration(0)
 	if first.ownOK && last.ownOK {
-		res.addProcess(Process{Name: "load"}, last.own-first.own)
-		all += last.own - first.own
+		used := last.own.since(first.own)
+		res.addProcess(Process{Name: "load", PID: os.Getpid()}, used)
+		all += used.sum()
 	}
 	complete := true
 	for i := range m.replicas {
@@ -262,8 +266,8 @@ func (res *Result) addCosts(m *meter) {
 			complete = complete && !m.replicas[i].local
 			continue
 		}
-		used := last.process[i] - first.process[i]
-		all += used
+		used := last.process[i].since(first.process[i])
+		all += used.sum()
 		res.addProcess(Process{Name: m.replicas[i].Name, PID: m.replicas[i].PID,
 			Work: workBetween(first.metrics[i], last.metrics[i], m.run.o)}, used)
 	}
@@ -275,10 +279,10 @@ func (res *Result) addCosts(m *meter) {
 	}
 }
 
-func (res *Result) addProcess(p Process, used time.Duration) {
-	p.CPUSeconds = used.Seconds()
+func (res *Result) addProcess(p Process, used processorTime) {
+	p.CPUSeconds, p.CPUSystemSeconds = used.sum().Seconds(), used.system.Seconds()
 	if res.Ops > 0 {
-		p.CPUMicrosPerOp = float64(used.Microseconds()) / float64(res.Ops)
+		p.CPUMicrosPerOp = float64(used.sum().Microseconds()) / float64(res.Ops)
 	}
 	res.CPUMicrosPerOp += p.CPUMicrosPerOp
 	res.Processes = append(res.Processes, p)

@@ -57,20 +57,29 @@ func askReplicas(ctx context.Context, observer *client.Client, c *cluster) (repo
 	return reports, silent
 }
 
+// processorTime is what a process has used: in its own code, and in the kernel for it.
+type processorTime struct{ user, system time.Duration }
+
+func (t processorTime) sum() time.Duration { return t.user + t.system }
+
+func (t processorTime) since(before processorTime) processorTime {
+	return processorTime{user: t.user - before.user, system: t.system - before.system}
+}
+
 // sample is what the processes had used at one moment. A time is missing where the system does not tell.
 type sample struct {
-	own     time.Duration
+	own     processorTime
 	ownOK   bool
 	machine time.Duration
 	all     bool // machine is known
-	process []time.Duration
+	process []processorTime
 	known   []bool
 	metrics []map[string]float64 // by replica; nil if it serves none
 }
 
 // takeSample reads the clocks of the processes first, and then the metrics, which takes longer.
 func takeSample(ctx context.Context, replicas []replicaReport) sample {
-	s := sample{process: make([]time.Duration, len(replicas)), known: make([]bool, len(replicas)), metrics: make([]map[string]float64, len(replicas))}
+	s := sample{process: make([]processorTime, len(replicas)), known: make([]bool, len(replicas)), metrics: make([]map[string]float64, len(replicas))}
 	s.own, s.ownOK = ownTime()
 	for i := range replicas {
 		if replicas[i].local {

@@ -22,33 +22,33 @@ func threadTime() time.Duration {
 }
 
 // ownTime is the processor time of this process.
-func ownTime() (time.Duration, bool) {
+func ownTime() (processorTime, bool) {
 	var u syscall.Rusage
 	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0, false
+		return processorTime{}, false
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), true
+	return processorTime{user: time.Duration(u.Utime.Nano()), system: time.Duration(u.Stime.Nano())}, true
 }
 
 // tick is the unit of /proc: user space sees 100 a second on every architecture of Go.
 const tick = 10 * time.Millisecond
 
 // processTime is the processor time of a process of this machine.
-func processTime(pid int) (time.Duration, bool) {
+func processTime(pid int) (processorTime, bool) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, false
+		return processorTime{}, false
 	}
 	// The second field is the name in brackets, which may hold anything.
 	end := bytes.LastIndexByte(data, ')')
 	fields := strings.Fields(string(data[end+1:]))
 	const user, system = 14 - 3, 15 - 3 // counted from the third
 	if end < 0 || len(fields) <= system {
-		return 0, false
+		return processorTime{}, false
 	}
 	u, errU := strconv.ParseInt(fields[user], 10, 64)
 	s, errS := strconv.ParseInt(fields[system], 10, 64)
-	return time.Duration(u+s) * tick, errU == nil && errS == nil
+	return processorTime{user: time.Duration(u) * tick, system: time.Duration(s) * tick}, errU == nil && errS == nil
 }
 
 // machineTime is the processor time that the machine has spent on anything.

@@ -10,8 +10,8 @@ import (
 // Where the system is not Linux, the costs of processes are not measured, and stay out of the result.
 
 func threadTime() time.Duration             { return 0 }
-func ownTime() (time.Duration, bool)        { return 0, false }
-func processTime(int) (time.Duration, bool) { return 0, false }
+func ownTime() (processorTime, bool)        { return processorTime{}, false }
+func processTime(int) (processorTime, bool) { return processorTime{}, false }
 func machineTime() (time.Duration, bool)    { return 0, false }
 func processorName() string                 { return "" }
 func kernelName() string                    { return "" }
