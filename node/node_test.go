@@ -144,6 +144,7 @@ func TestDamagedSnapshotIsNotFatal(t *testing.T) {
 	want := r.nodes[0].executed.Load()
 	r.until("caught up", func() bool { return r.nodes[3].executed.Load() >= want })
 	c.put("after", "1")
+	r.untilActive(3)
 	if set, err := filepath.Glob(filepath.Join(r.path(3), "snapshots", "damaged")); err != nil || len(set) != 1 {
 		t.Errorf("not set aside: %v %v", set, err)
 	}
