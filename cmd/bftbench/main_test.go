@@ -1,0 +1,108 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/baluarte-bft/baluarte/bench"
+	"github.com/baluarte-bft/baluarte/node"
+	"github.com/baluarte-bft/baluarte/node/cli"
+)
+
+// asNode makes this test's program be bftnode.
+const asNode = "BFTBENCH_TEST_AS_NODE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asNode) != "" {
+		node.Main(cli.KV(), cli.Counter()) // does not return
+	}
+	os.Exit(m.Run())
+}
+
+func runLine(t *testing.T, terminal bool, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = execute(t.Context(), args, &out, &errs, terminal)
+	return code, out.String(), errs.String()
+}
+
+func TestBadUsage(t *testing.T) {
+	for name, args := range map[string][]string{
+		"unknown command":  {"walk"},
+		"unknown flag":     {"run", "--fast"},
+		"argument":         {"run", "now"},
+		"no number":        {"run", "--clients", "many"},
+		"no clients":       {"run", "--clients", "0"},
+		"sized counter":    {"run", "--size", "16"},
+		"unknown service":  {"run", "--service", "files"},
+		"nodes of running": {"run", "--dir", "x", "--nodes", "4"},
+		"program and dir":  {"run", "--dir", "x", "--bftnode", "y"},
+	} {
+		code, stdout, stderr := runLine(t, false, args...)
+		if code != codeUsage || stdout != "" {
+			t.Errorf("%s: exit code %d with output %q, want %d and none", name, code, stdout, codeUsage)
+		}
+		if strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "bftbench: ") {
+			t.Errorf("%s: it says %q, want one line", name, stderr)
+		}
+	}
+}
+
+func TestFailure(t *testing.T) {
+	code, stdout, stderr := runLine(t, false, "run", "--dir", t.TempDir())
+	if code != codeFailure || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "start one with bftnode up") {
+		t.Errorf("exit code %d, output %q, %q, want one line that says what to do", code, stdout, stderr)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{{}, {"--help"}, {"run", "--help"}} {
+		code, stdout, stderr := runLine(t, false, args...)
+		if code != codeOK || !strings.Contains(stdout, "bftbench run") || stderr != "" {
+			t.Errorf("%v: exit code %d, output %q, %q, want help", args, code, stdout, stderr)
+		}
+	}
+}
+
+// One command line makes a cluster, shows progress on a terminal, and prints JSON alone.
+func TestRunJSON(t *testing.T) {
+	t.Setenv(asNode, "1")
+	t.Setenv("TMPDIR", t.TempDir())
+	program, err := filepath.Abs(os.Args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := runLine(t, true, "run", "--bftnode", program, "--clients", "2", "--depth", "4", "--warmup", "0s", "--duration", "300ms",
+		"--service", "kv", "--size", "16", "--json")
+	if code != codeOK {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	var result bench.Result
+	if err := json.Unmarshal([]byte(stdout), &result); err != nil {
+		t.Fatalf("%v: %s", err, stdout)
+	}
+	if result.Ops == 0 || result.Settings.Clients != 2 || result.Settings.Depth != 4 || result.Settings.SizeBytes != 16 {
+		t.Errorf("%d operations with settings %+v, want those of the command line", result.Ops, result.Settings)
+	}
+	if !strings.Contains(stderr, "measuring") || !strings.HasSuffix(stderr, "\r") {
+		t.Errorf("progress %q, want it shown and removed", stderr)
+	}
+}
+
+func TestProgressLine(t *testing.T) {
+	var b strings.Builder
+	p := &progressLine{w: &b}
+	p.show(bench.Progress{Phase: "a long phase"})
+	p.show(bench.Progress{Phase: "b"})
+	p.show(bench.Progress{Phase: "b", Total: time.Second}) // too soon for another of the same phase
+	p.clear()
+	if want := "\ra long phase\rb           \r \r"; b.String() != want {
+		t.Errorf("it wrote %q, want %q", b.String(), want)
+	}
+	(*progressLine)(nil).clear()
+}
