@@ -316,4 +316,9 @@ func (r *Replica) onStartAnswer(from ReplicaID, s *status) {
 	}
 	r.retryEarly()
 	r.checkpointAgain()
+	// What the others said meanwhile has been kept, and is acted on now.
+	r.joinChange()
+	r.noteQuorum()
+	r.tryNewView()
+	r.change.retry(r)
 }

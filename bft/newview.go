@@ -86,6 +86,10 @@ func (r *Replica) continueNewView() {
 		}
 	}
 	d.signing = true
+	if r.promisedOtherwise(d) {
+		r.change.failed = true // the timer of rule 10 goes on to the next view
+		return
+	}
 	for i, p := range d.o.props {
 		if seq := d.o.minS + 1 + Seq(i); seq > r.stable {
 			r.recordBody(seq, p.Body)
@@ -112,6 +116,18 @@ func (r *Replica) continueNewView() {
 			}
 		})
 	}
+}
+
+// promisedOtherwise: before a restart this primary signed another O for this view, out of other
+// view-changes, and cannot sign a second.
+func (r *Replica) promisedOtherwise(d *newViewDraft) bool {
+	for i, p := range d.o.props {
+		seq := d.o.minS + 1 + Seq(i)
+		if old, ok := r.promises[promise{seq, d.view, PhasePrePrepare}]; ok && seq > r.stable && old != p.Digest() {
+			return true
+		}
+	}
+	return false
 }
 
 // holdBody tells whether a body and all its bundles are held, and asks for what is not.
@@ -150,6 +166,7 @@ func (r *Replica) finishNewView(d *newViewDraft) {
 		refs = append(refs, vcRef{vc.env.Signer, vc.digest})
 	}
 	payload := encodeNewView(d.view, refs, pres)
+	r.record(keyDraft(), payload) // there is one new-view per view, its bytes durable, as with view-changes
 	r.signThen(TypeNewView, payload, func(e *Envelope) {
 		if r.change.proposing != d {
 			return
@@ -166,8 +183,6 @@ func (r *Replica) onNewView(nv *newView) error {
 	case nv.view < r.view || nv.view == r.view && !r.changing:
 		return ErrTooOld
 	case nv.view == r.view && c.failed:
-		return ErrNotRelevant
-	case nv.env.Signer == r.cfg.Self:
 		return ErrNotRelevant
 	}
 	if old := c.offered[nv.env.Signer]; old != nil && old.view >= nv.view {

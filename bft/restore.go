@@ -23,6 +23,7 @@ const (
 	recStable     recordKind = 's' // → certificate of the stable checkpoint
 	recViewChange recordKind = 'v' // → payload of the newest own view-change
 	recNewView    recordKind = 'w' // → envelope of the newest accepted new-view
+	recDraft      recordKind = 'd' // → payload of the newest own new-view
 )
 
 // cutKinds are cut behind a stable checkpoint.
@@ -45,6 +46,7 @@ func keyCheckpoint(s Seq) []byte       { return keySeq(recCheckpoint, s) }
 func keyStable() []byte                { return []byte{byte(recStable)} }
 func keyViewChange() []byte            { return []byte{byte(recViewChange)} }
 func keyNewView() []byte               { return []byte{byte(recNewView)} }
+func keyDraft() []byte                 { return []byte{byte(recDraft)} }
 
 func encodeBody(b *body) []byte {
 	p := bftpb.Data{Bodies: []*bftpb.Body{{Bundles: joinDigests(b.list)}}}
@@ -96,7 +98,7 @@ func (r *Replica) restore(x Restored) error {
 		kind recordKind
 		read func(Seq, View, KV) error
 	}{
-		{recStable, r.restoreStable}, {recViewChange, r.restoreViewChange}, {recNewView, r.restoreNewView},
+		{recStable, r.restoreStable}, {recViewChange, r.restoreViewChange}, {recNewView, r.restoreNewView}, {recDraft, r.restoreDraft},
 		{recBody, r.restoreBody}, {recAccepted, r.restoreAccepted}, {recProposed, r.restoreProposed}, {recPrepared, r.restorePrepared},
 		{recCommitted, r.restoreCommitted}, {recCheckpoint, r.restoreCheckpoint},
 	}
@@ -226,6 +228,31 @@ func (r *Replica) restoreNewView(_ Seq, _ View, kv KV) error {
 			r.early[pre.seq] = pre // taken over again when this replica may vote
 		}
 	}
+	return nil
+}
+
+// restoreDraft has the own new-view of the view that is being entered signed and sent again.
+func (r *Replica) restoreDraft(_ Seq, _ View, kv KV) error {
+	payload := bytes.Clone(kv.Value)
+	nv, err := parseNewView(&Envelope{Type: TypeNewView, Payload: payload})
+	if err != nil {
+		return err
+	}
+	if !r.changing || nv.view != r.view {
+		return nil
+	}
+	block := &newViewDraft{view: nv.view, signing: true}
+	r.change.proposing = block
+	r.start.again = append(r.start.again, func() {
+		r.signThen(TypeNewView, payload, func(e *Envelope) {
+			if r.change.proposing != block {
+				return
+			}
+			nv.env = e
+			r.send(Everyone, envelopeFrame(e))
+			_ = r.onNewView(nv)
+		})
+	})
 	return nil
 }
 
