@@ -186,8 +186,13 @@ func (c *cluster) tick() {
 	}
 }
 
-// bundle makes a signed bundle of the cluster's client: the next operations of its session.
+// bundle makes a signed bundle of the cluster's client: the next operations of its session. As long as
+// it has none, each bundle after the first is another client's.
 func (c *cluster) bundle(ops ...[]byte) *bft.Bundle {
+	if c.session == 0 && c.next > 1 {
+		c.next++
+		return c.bundleOf(c.ring.NewKey([32]byte{3, byte(c.next)}), 0, 1, ops...)
+	}
 	b := c.bundleOf(c.client, c.session, c.next, ops...)
 	c.next += uint64(len(ops))
 	return b

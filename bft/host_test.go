@@ -25,10 +25,11 @@ type host struct {
 	boots   uint64
 	skew    bft.Time
 
-	slowDisk, slowSigner, slowChecker bool
-	unsynced                          []bft.Record
-	unsigned                          []bft.SignRequest
-	unchecked                         []*bft.Bundle
+	slowDisk, slowSigner, slowChecker, lateSnapshots bool
+	heldSnapshots                                    []bft.Snapshot
+	unsynced                                         []bft.Record
+	unsigned                                         []bft.SignRequest
+	unchecked                                        []*bft.Bundle
 
 	store   map[string][]byte // what is durable
 	lsn     bft.LSN           // of the last durable record
@@ -270,7 +271,10 @@ func (h *host) execute(b *bft.Batch, d *bft.Done) {
 	for _, x := range out.Replies {
 		h.reply(x)
 	}
-	if b.Checkpoint {
+	switch {
+	case b.Checkpoint && h.lateSnapshots:
+		h.heldSnapshots = append(h.heldSnapshots, h.snapshot(b.Seq))
+	case b.Checkpoint:
 		d.Snapshots = append(d.Snapshots, h.snapshot(b.Seq))
 	}
 }

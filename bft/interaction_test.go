@@ -403,4 +403,3 @@ func (h *host) noteChanges() {
 		}
 	}
 }
-
