@@ -96,6 +96,7 @@ func runMutants(ctx context.Context, out, diag io.Writer, o mutants.Options, asJ
 	o.Progress = func(number int, name, step string) {
 		fmt.Fprintf(diag, "[%*d/%d] %s: %s\n", len(fmt.Sprint(len(o.Mutants))), number, len(o.Mutants), name, step)
 	}
+	o.Judged = func(number int, m *mutants.Outcome) { o.Progress(number, m.Name, sentence(m)) }
 	report, err := mutants.Run(ctx, o)
 	if err != nil {
 		return err
@@ -117,6 +118,19 @@ func runMutants(ctx context.Context, out, diag io.Writer, o mutants.Options, asJ
 		return fmt.Errorf("%d of %d mutants could not be judged: %s", len(unjudged), len(report.Mutants), strings.Join(unjudged, ", "))
 	}
 	return nil
+}
+
+// sentence is what became of a mutant.
+func sentence(m *mutants.Outcome) string {
+	switch {
+	case m.Error != "":
+		return "not judged: " + m.Error
+	case !m.Killed:
+		return "survives"
+	case m.SeedsMedian != nil:
+		return fmt.Sprintf("killed by %s, seeds: %d", m.By, *m.SeedsMedian)
+	}
+	return "killed by " + m.By
 }
 
 func printMutants(out io.Writer, r *mutants.Report, took time.Duration) error {

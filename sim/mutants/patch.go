@@ -22,15 +22,15 @@ var patches embed.FS
 // Mutant is one wrong protocol.
 type Mutant struct {
 	// Name is that of the patch file, without its number and extension.
-	Name string
+	Name string `json:"name"`
 	// File is the name of the patch file.
-	File string
+	File string `json:"file"`
 	// Title says in a few words what is wrong.
-	Title string
+	Title string `json:"title"`
 	// Breaks says which rule of the protocol the mutant breaks.
-	Breaks string
+	Breaks string `json:"breaks"`
 	// Notices says what should notice, and why.
-	Notices string
+	Notices string `json:"notices"`
 
 	files []*gitdiff.File
 }
