@@ -27,6 +27,9 @@ const (
 	CutTo   FaultKind = "cut to"
 	// Lossy loses a third of all messages and delays the others.
 	Lossy FaultKind = "lossy"
+	// CrashOn crashes a replica each time it signs or sends a message of the type On: before or after
+	// the signature is reported, or when some peers were sent it and others were not. It restarts soon.
+	CrashOn FaultKind = "crash on"
 	// SlowDisk makes syncing take twenty times as long at Targets.
 	SlowDisk FaultKind = "slow disk"
 )
@@ -35,21 +38,27 @@ const (
 type Fault struct {
 	Kind    FaultKind       `json:"kind"`
 	Targets []bft.ReplicaID `json:"targets,omitempty"`
-	At      Duration        `json:"at"`
-	Until   Duration        `json:"until"`
+	// On is the type of the message that a CrashOn waits for, as bft.MessageType prints it.
+	On    string   `json:"on,omitempty"`
+	At    Duration `json:"at"`
+	Until Duration `json:"until"`
 }
 
 // String prints the fault for a reader.
 func (f Fault) String() string {
-	if len(f.Targets) == 0 {
-		return fmt.Sprintf("%s, %v to %v", f.Kind, f.At, f.Until)
+	text := string(f.Kind)
+	if f.On != "" {
+		text += " " + f.On
 	}
-	return fmt.Sprintf("%s of %v, %v to %v", f.Kind, f.Targets, f.At, f.Until)
+	if len(f.Targets) > 0 {
+		text += fmt.Sprintf(" of %v", f.Targets)
+	}
+	return fmt.Sprintf("%s, %v to %v", text, f.At, f.Until)
 }
 
 // stops tells whether the fault keeps its targets from running: then it counts toward f. A
 // blackout does not count: all come back with what they had promised, and nobody lies.
-func (f *Fault) stops() bool { return f.Kind == Crash || f.Kind == Pause }
+func (f *Fault) stops() bool { return f.Kind == Crash || f.Kind == CrashOn || f.Kind == Pause }
 
 func (f *Fault) validate(o *Options) error {
 	if f.At < 0 || f.Until < f.At || f.Until > o.Heal {
@@ -65,6 +74,10 @@ func (f *Fault) validate(o *Options) error {
 		if len(f.Targets) != 0 {
 			return fmt.Errorf("sim: fault %v: takes no targets", f)
 		}
+	case CrashOn:
+		if len(f.Targets) == 0 || !slices.Contains(crashTypes, f.On) {
+			return fmt.Errorf("sim: fault %v: needs targets and one of %q to wait for", f, crashTypes)
+		}
 	case Crash, Pause, Cut, CutFrom, CutTo, SlowDisk:
 		if len(f.Targets) == 0 {
 			return fmt.Errorf("sim: fault %v: needs targets", f)
@@ -74,6 +87,10 @@ func (f *Fault) validate(o *Options) error {
 	}
 	return nil
 }
+
+// crashTypes are the messages at which a replica can be made to crash: those that bind it.
+var crashTypes = []string{bft.TypePrePrepare.String(), bft.TypeVotes.String(), bft.TypeCheckpoint.String(),
+	bft.TypeViewChange.String(), bft.TypeNewView.String(), bft.TypeStatus.String()}
 
 // checkBudget makes sure that no more than f replicas are Byzantine or stopped at any time.
 func checkBudget(o *Options) error {
@@ -121,14 +138,18 @@ func drawFaults(o *Options) []Fault {
 
 func drawFault(r *rand.Rand, o *Options) Fault {
 	n := o.Protocol.N
-	f := Fault{Kind: pick(r, Crash, Crash, Crash, Pause, Pause, Cut, Cut, CutFrom, CutTo, Lossy, SlowDisk, Blackout)}
+	f := Fault{Kind: pick(r, Crash, Crash, Crash, CrashOn, CrashOn, CrashOn, Pause, Pause, Cut, Cut, CutFrom, CutTo, Lossy, SlowDisk, Blackout)}
 	f.At = Duration(between(r, 0, bft.Time(o.Heal)*9/10))
 	long := o.Protocol.RequestTimeout * pick(r, Duration(1), 2, 4)
 	f.Until = min(o.Heal, f.At+Duration(between(r, 1000, bft.Time(long))))
 	switch f.Kind {
-	case Crash, Pause:
+	case Crash, CrashOn, Pause:
 		// The primaries of the first views are the targets that matter most.
 		f.Targets = []bft.ReplicaID{pick(r, 0, 0, 1, 2, bft.ReplicaID(r.IntN(n)))}
+		if f.Kind == CrashOn {
+			f.On = pick(r, crashTypes...)
+			f.Until = min(o.Heal, f.At+2*long)
+		}
 	case Cut, CutFrom, CutTo, SlowDisk:
 		count := 1 + r.IntN(n/2)
 		for len(f.Targets) < count {
@@ -163,6 +184,10 @@ func (w *world) begin(f *Fault) {
 		for _, h := range w.hosts {
 			h.crash()
 		}
+	case CrashOn:
+		for _, id := range f.Targets {
+			w.hosts[id].armed = f
+		}
 	case Pause:
 		for _, id := range f.Targets {
 			w.hosts[id].pause(bft.Time(f.Until))
@@ -188,6 +213,13 @@ func (w *world) end(f *Fault) {
 	case Blackout:
 		for _, h := range w.hosts {
 			h.start()
+		}
+	case CrashOn:
+		for _, id := range f.Targets {
+			if w.hosts[id].armed == f {
+				w.hosts[id].armed = nil
+			}
+			w.hosts[id].start()
 		}
 	case Cut, CutFrom, CutTo:
 		w.net.cut(f, -1)

@@ -28,6 +28,9 @@ type host struct {
 	// liar is set if the replica belongs to the adversary: it sees and alters all that passes.
 	liar byz.Adversary
 
+	// armed is the fault that crashes this replica at certain messages.
+	armed *Fault
+
 	// What follows is lost in a crash. life counts the starts, so that events of a past one do nothing.
 	up      bool
 	life    int
@@ -119,6 +122,19 @@ func (h *host) crash() {
 	h.life++
 	h.replica, h.exec, h.checker, h.replier, h.reads = nil, nil, nil, nil, nil
 	h.disk.crash()
+}
+
+// struck crashes the process if a fault waits for a message of this type, three times of four, and
+// tells whether it did.
+func (h *host) struck(t bft.MessageType) bool {
+	f := h.armed
+	if f == nil || !h.up || f.On != t.String() || chance(h.r, 25) {
+		return false
+	}
+	h.crash()
+	down := between(h.r, bft.Millisecond, bft.Time(h.w.opts.Protocol.RequestTimeout))
+	h.w.q.at(min(bft.Time(f.Until), h.w.q.now+down), h.start)
+	return true
 }
 
 // pause makes the process stand still until a time. What reaches it waits, as in the buffers of
@@ -224,9 +240,9 @@ func (h *host) turn() {
 	if h.honest() {
 		h.w.promises.ready(h.id, &ready, h.lastLSN)
 	}
+	life := h.life
 	if k := len(ready.Records); k > 0 {
 		h.lastLSN = ready.Records[k-1].LSN
-		life := h.life
 		h.disk.append(ready.Records, func(lsn bft.LSN) {
 			h.running(life, func() { h.advance(bft.Done{Persisted: lsn}) })
 		})
@@ -238,7 +254,9 @@ func (h *host) turn() {
 		h.check(b)
 	}
 	for _, m := range ready.Messages {
-		h.send(m)
+		if h.send(m); h.life != life {
+			return // it crashed
+		}
 	}
 	h.exec.run(&ready)
 	h.disk.prune(ready.Stable)
@@ -257,6 +275,9 @@ func (h *host) sign(s bft.SignRequest) {
 	h.signFree = max(h.signFree, h.w.q.now) + between(h.r, 0, bft.Time(h.w.opts.Machine.Sign))
 	h.at(h.signFree, func() {
 		h.w.trace.bytes(h.w.q.now, kindSign, endpoint(h.id), -1, s.Message, func() string { return describeSigned(s.Message) })
+		if chance(h.r, 50) && h.struck(s.Type) {
+			return
+		}
 		h.advance(bft.Done{Signed: []bft.Signed{{ID: s.ID, Signature: h.signer.Sign(s.Message)}}})
 	})
 }
@@ -290,9 +311,12 @@ func (h *host) transmit(m bft.Outbound) {
 		h.w.net.send(endpoint(h.id), endpoint(m.To), m.Frame)
 		return
 	}
-	for to := range h.w.n {
-		if to != int(h.id) {
-			h.w.net.send(endpoint(h.id), endpoint(to), m.Frame)
+	for i := range h.w.n - 1 {
+		// From a different peer each time, for those who are told before a crash differ.
+		to := (int(h.id) + 1 + (i+int(h.lastLSN))%(h.w.n-1)) % h.w.n
+		h.w.net.send(endpoint(h.id), endpoint(to), m.Frame)
+		if i == h.w.n/2 && h.struck(bft.MessageType(m.Frame[0])) {
+			return
 		}
 	}
 }

@@ -247,6 +247,7 @@ func TestOptionsAreChecked(t *testing.T) {
 		"unknown kind":       func(o *Options) { o.Faults = []Fault{{Kind: "flood"}} },
 		"there is no":        func(o *Options) { o.Faults = []Fault{{Kind: Crash, Targets: []bft.ReplicaID{9}}} },
 		"needs targets":      func(o *Options) { o.Faults = []Fault{{Kind: Pause}} },
+		"one of":             func(o *Options) { o.Faults = []Fault{{Kind: CrashOn, On: "reply", Targets: []bft.ReplicaID{1}}} },
 		"takes no":           func(o *Options) { o.Faults = []Fault{{Kind: Lossy, Targets: []bft.ReplicaID{1}}} },
 		"is not within 0":    func(o *Options) { o.Faults = []Fault{{Kind: Lossy, Until: o.Heal + 1}} },
 		"2 replicas are":     func(o *Options) { o.Faults = []Fault{{Kind: Crash, Targets: []bft.ReplicaID{0, 1}, Until: 1}} },
@@ -279,7 +280,7 @@ func TestFaultsStayWithinTheBudget(t *testing.T) {
 			t.Errorf("n = %d is drawn %d times in 2000", n, ns[n])
 		}
 	}
-	for _, k := range []FaultKind{Crash, Blackout, Pause, Cut, CutFrom, CutTo, Lossy, SlowDisk} {
+	for _, k := range []FaultKind{Crash, CrashOn, Blackout, Pause, Cut, CutFrom, CutTo, Lossy, SlowDisk} {
 		if kinds[k] < 100 {
 			t.Errorf("fault %q is drawn %d times in 2000 runs", k, kinds[k])
 		}

@@ -36,6 +36,7 @@ Exit code: 0 if every oracle held, 1 if one broke, 2 if the command was used wro
   bftsim fuzz --seeds 1..1000`,
 		SilenceUsage: true, SilenceErrors: true,
 		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.SetOut(out)
