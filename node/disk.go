@@ -2,7 +2,9 @@ package node
 
 import (
 	"errors"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/bft/exec"
@@ -15,6 +17,9 @@ const (
 	snapshotBacklog = 2
 	// partBacklog is how many parts may wait to be read for peers; beyond it they get none.
 	partBacklog = 256
+	// servedKeep is how long a snapshot stays that a peer has asked for, though a newer one is stable:
+	// under load checkpoints come faster than a large state travels.
+	servedKeep = 30 * time.Second
 )
 
 // disk writes snapshots and reads parts of them, beside the executor.
@@ -26,6 +31,10 @@ type disk struct {
 	stable    atomic.Uint64 // what prune was last told
 
 	open *store.Snapshot // the one that parts were read from last
+
+	mu       sync.Mutex
+	served   bft.Seq // the snapshot that a peer asked for last
+	servedAt time.Time
 }
 
 func newDisk(n *Node) *disk {
@@ -36,6 +45,9 @@ func (d *disk) write(s *exec.Snapshot) { d.snapshots.put(s) }
 
 // serve queues a request for a part, or declines it.
 func (d *disk) serve(p bft.PartRequest) {
+	d.mu.Lock()
+	d.served, d.servedAt = p.Seq, time.Now()
+	d.mu.Unlock()
 	if d.parts.len() >= partBacklog {
 		d.n.inbox.report(func(done *bft.Done) { done.Parts = append(done.Parts, bft.ServedPart{Request: p}) })
 		return
@@ -80,7 +92,13 @@ func (d *disk) writeOne(s *exec.Snapshot) {
 	d.n.metrics.snapshots.Inc()
 	d.n.inbox.report(func(done *bft.Done) { done.Snapshots = append(done.Snapshots, snap) })
 	// The newest stays whatever the others' stable checkpoint is: it is what a restart begins from.
-	if err := d.n.store.PruneSnapshots(bft.Seq(min(d.stable.Load(), d.newest.Load()))); err != nil {
+	keep := bft.Seq(min(d.stable.Load(), d.newest.Load()))
+	d.mu.Lock()
+	if time.Since(d.servedAt) < servedKeep {
+		keep = min(keep, d.served)
+	}
+	d.mu.Unlock()
+	if err := d.n.store.PruneSnapshots(keep); err != nil {
 		log.Warnf("old snapshots could not be removed: %v", err)
 	}
 }

@@ -25,6 +25,7 @@
 //	waiting reads              maxReads                            refused
 //	snapshots to write         snapshotBacklog                     the older one is skipped
 //	parts to serve             partBacklog                         refused
+//	results of a reply         replyBytes                          replaced: executed, result not told
 //	routes of replies          2·routesKept                        oldest forgotten: the client repeats
 //	frames to a peer, client   transport.Limits                    dropped: repeated
 //

@@ -121,10 +121,43 @@ func (e *executor) reply(b *bft.Bundle, r *exec.Reply) {
 	if !ok {
 		return
 	}
-	frame := bft.ReplyFrame(e.n.opts.Core.Self, bft.View(e.n.view.Load()), b, r.Session, r.Results, to.replier)
+	results := fit(r.Results, forgotten)
+	frame := bft.ReplyFrame(e.n.opts.Core.Self, bft.View(e.n.view.Load()), b, r.Session, results, to.replier)
 	if !to.conn.Send(frame) {
 		e.n.metrics.replyDrops.Inc()
 	}
+}
+
+// replyBytes bounds the results of one reply or answer, so that it fits a frame.
+const replyBytes = bft.MaxFrameBytes / 2
+
+// What stands in a reply for a result that did not fit: the operation was executed, or the query
+// has an answer, but it cannot be told.
+var (
+	forgotten = []byte{byte(exec.StatusForgotten)}
+	tooLarge  = append([]byte{byte(exec.StatusFailed)}, "the answers to one bundle of queries exceed 4 MiB: ask for less at a time"...)
+)
+
+// fit replaces the results that would take a reply beyond replyBytes. What it does depends on the
+// results alone, so that all replicas answer alike.
+func fit(results [][]byte, instead []byte) [][]byte {
+	size := 0
+	for _, r := range results {
+		size += len(r)
+	}
+	if size <= replyBytes {
+		return results
+	}
+	out := make([][]byte, len(results))
+	size = 0
+	for i, r := range results {
+		if size+len(r) > replyBytes {
+			r = instead
+		}
+		size += len(r)
+		out[i] = r
+	}
+	return out
 }
 
 // install replaces the executed state by the one that was fetched.

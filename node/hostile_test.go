@@ -19,6 +19,7 @@ import (
 // loses its connection, and the others are served.
 func TestGarbageFrames(t *testing.T) {
 	r := newRig(t, 4, nil)
+	r.hostile = true
 	r.startAll()
 	c := r.client(1)
 	c.put("a", "1")
@@ -76,6 +77,7 @@ func TestGarbageFrames(t *testing.T) {
 // A member whose signatures do not hold is not listened to for quarantineTime, and then again.
 func TestQuarantine(t *testing.T) {
 	r := newRig(t, 4, nil)
+	r.hostile = true
 	r.start(0)
 	n := r.nodes[0]
 	h, p := handler{n}, &n.peers[1]
@@ -283,5 +285,49 @@ func TestRoutesAreForgotten(t *testing.T) {
 	r.age(time.Now().Add(4 * routesAge))
 	if n := r.len(); n != 0 {
 		t.Errorf("%d routes after a long time", n)
+	}
+}
+
+// Results that fit no frame are replaced, alike at all replicas, and the reply still leaves.
+func TestLargeResults(t *testing.T) {
+	r := newRig(t, 4, nil)
+	r.startAll()
+	c := r.client(1)
+	value := make([]byte, 1<<20)
+	c.wait(c.invoke("kv", kv.Put([]byte("big"), value)))
+	var calls []<-chan bft.CallResult
+	get := exec.EncodeOp("kv", true, kv.Get([]byte("big")))
+	c.event(func() { // in one event, hence in one bundle
+		for range 12 {
+			out := newResult()
+			calls = append(calls, out)
+			c.next++
+			c.calls[c.next] = out
+			if err := c.core.Invoke(c.next, get, bft.CallOptions{}); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	told := 0
+	r.until("begun", func() bool { c.mu.Lock(); defer c.mu.Unlock(); return len(c.events) == 0 })
+	c.wait(c.invoke("counter", nil)) // so that calls is written
+	for _, x := range calls {
+		res := <-x
+		if res.Err == nil {
+			told++
+		} else if !errors.Is(res.Err, bft.ErrOutcomeUnknown) {
+			t.Error(res.Err)
+		}
+	}
+	// A retry may find less: a session keeps only so many bytes of results.
+	if told > 4 {
+		t.Errorf("%d results of 1 MiB told, in a reply of 4 MiB", told)
+	}
+	all := make([][]byte, 10)
+	for i := range all {
+		all[i] = value
+	}
+	if got := fit(all, forgotten); len(got) != 10 || &got[0][0] != &value[0] || len(got[9]) != 1 {
+		t.Error("fit keeps no order")
 	}
 }

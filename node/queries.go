@@ -131,7 +131,7 @@ func (n *Node) answer(w waitingQuery) {
 	n.queries.slots <- struct{}{}
 	ctx, cancel := context.WithTimeout(n.ctx, queryTimeout)
 	executed := bft.Seq(n.executed.Load())
-	results := n.machineQuery(ctx, w.query.Ops)
+	results := fit(n.machineQuery(ctx, w.query.Ops), tooLarge)
 	cancel()
 	<-n.queries.slots
 	n.metrics.queries.Inc()

@@ -32,6 +32,8 @@ type rig struct {
 	addrs [][]string
 	nodes []*Node // nil: stopped
 	tune  func(*Options)
+	// hostile: the test sends what no correct member does.
+	hostile bool
 }
 
 // patience bounds how long a test waits for a state; it is far above what is needed.
@@ -117,6 +119,11 @@ func (r *rig) stop(ids ...int) {
 	for _, i := range ids {
 		if n := r.nodes[i]; n != nil {
 			r.nodes[i] = nil
+			for j := range n.peers {
+				if bad := n.peers[j].invalid.Load(); bad != 0 && !r.hostile {
+					r.t.Errorf("%d accused %d, which is honest, %d times", i, j, bad)
+				}
+			}
 			if err := n.Close(); err != nil {
 				r.t.Errorf("closing %d: %v", i, err)
 			}
