@@ -20,7 +20,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the scripts of testdata no
 // TestInteraction plays the scripts testdata/*.txt. A script is a list of blocks: comments, one or
 // more commands, "----", and what they print, up to an empty line. The commands are the methods in
 // storyCommands. Time stands still but for tick; status messages, which come with it, are delivered
-// at once and not shown.
+// at once and not shown. What a replica sends again within one command is shown once.
 //
 // Run it with -rewrite after a change of behaviour, and read the difference.
 func TestInteraction(t *testing.T) {
@@ -57,6 +57,9 @@ type story struct {
 	cut     []func(letter) bool
 	bundles map[string]*bft.Bundle
 	backups map[int]disk
+	shown   map[string]bool
+
+	committed int
 }
 
 // playStory runs a script and gives it back with what it printed.
@@ -100,6 +103,7 @@ func (s *story) run(line string) {
 	if f == nil {
 		s.t.Fatalf("no such command: %s", line)
 	}
+	s.shown = map[string]bool{}
 	f(s, words[1:])
 }
 
@@ -133,7 +137,13 @@ func (s *story) cluster(words []string) {
 	s.c = started(s.t, s.number(n), func(cfg *bft.Config) {
 		cfg.Interval, cfg.Window = 4, 8
 	})
-	s.c.onEvent = func(h *host, what string) { s.printf("%d %s", h.id, what) }
+	s.c.onEvent = func(h *host, what string) {
+		line := fmt.Sprintf("%d %s", h.id, what)
+		if !strings.HasPrefix(what, "->") || !s.shown[line] {
+			s.printf("%s", line)
+		}
+		s.shown[line] = true
+	}
 	s.c.dropWhen = func(l letter) bool {
 		for _, f := range s.cut {
 			if f(l) {
@@ -143,6 +153,7 @@ func (s *story) cluster(words []string) {
 		return false
 	}
 	s.c.queue = nil
+	s.committed = 0
 }
 
 // invoke NAME [to=0,1]: the client sends a bundle of one operation, to all replicas or to some.
@@ -163,11 +174,18 @@ func (s *story) invoke(words []string) {
 	s.c.turnAll()
 }
 
-// commit K: so many operations are ordered and executed, and nothing is printed.
+// commit K: so many bundles, c1, c2 and so on, are ordered and executed, and nothing is printed.
 func (s *story) commit(words []string) {
 	event := s.c.onEvent
-	s.c.onEvent = nil
-	s.c.commit(s.number(words[0]))
+	s.c.onEvent = func(*host, string) {}
+	for i := s.number(words[0]); i > 0; i-- {
+		b := s.c.bundle(counter.Add(1))
+		s.committed++
+		s.c.names.bundles[b.Digest] = fmt.Sprint("c", s.committed)
+		s.c.give(b)
+		s.c.settle()
+		s.c.mustAnswer(b.First, 3*bft.Second)
+	}
 	s.c.onEvent = event
 }
 
@@ -387,7 +405,7 @@ func (h *host) noteChanges() {
 		h.event("enters view %d", b.View)
 	}
 	if a.Starting && !b.Starting {
-		h.event("may sign")
+		h.event("has heard what a quorum holds of it")
 	}
 	if a.Stable != b.Stable {
 		h.event("has stable checkpoint %d", b.Stable)
