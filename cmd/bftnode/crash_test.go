@@ -1,12 +1,18 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -314,4 +320,99 @@ func TestPortInUse(t *testing.T) {
 	l.Close()
 	r.start()
 	r.agree()
+}
+
+// TestGarbage: random bytes and half a hello at every port harm nobody.
+func TestGarbage(t *testing.T) {
+	r := up(t)
+	pids := r.pids()
+	m, err := config.ReadManifest(filepath.Join(r.dir, config.ManifestFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := make([]byte, 1<<20)
+	rand.NewChaCha8([32]byte{1}).Read(random)
+	for _, member := range m.Members {
+		for _, data := range [][]byte{random, random[:3], []byte("\x13/multistream/1.0.0\n\x07/tls")} {
+			conn, err := net.Dial("tcp", member.Addresses[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			conn.SetWriteDeadline(time.Now().Add(5 * time.Second))
+			conn.Write(data) // an error means that the replica has had enough
+		}
+	}
+	if _, stderr, code := run(t, "kv", "put", "a", "1", "--dir", r.dir); code != 0 {
+		t.Errorf("put: exit code %d: %s", code, stderr)
+	}
+	if out, stderr, code := run(t, "kv", "get", "a", "--dir", r.dir); code != 0 || out != "1\n" {
+		t.Errorf("get: %q, exit code %d: %s", out, code, stderr)
+	}
+	r.agree()
+	if now := r.pids(); !slices.Equal(now, pids) {
+		t.Errorf("processes %v, before the garbage %v", now, pids)
+	}
+}
+
+// TestEphemeral: Ctrl-C ends a cluster in the foreground with success, and a temporary
+// directory is removed.
+func TestEphemeral(t *testing.T) {
+	temp := t.TempDir()
+	cmd := exec.Command("bftnode", "up", "--ephemeral")
+	cmd.Env = append(os.Environ(), "TMPDIR="+temp, cli.DirVariable+"=")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	ready := false
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), "ready") {
+			ready = true
+			cmd.Process.Signal(os.Interrupt)
+		}
+	}
+	if err := cmd.Wait(); err != nil || !ready {
+		t.Errorf("ready %v, %v", ready, err)
+	}
+	left, err := os.ReadDir(temp)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// TestWatch: status --watch prints the table again when something changes.
+func TestWatch(t *testing.T) {
+	r := up(t, "--no-restart")
+	cmd := exec.Command("bftnode", "status", "--watch", "--json", "--dir", r.dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	killed, seen := false, false
+	for lines := json.NewDecoder(out); !seen; {
+		var s cli.Status
+		if err := lines.Decode(&s); err != nil {
+			t.Fatalf("status --watch: %v", err)
+		}
+		if x := s.Replicas[3]; !killed && x.State == cli.StateActive {
+			r.kill(x.PID, syscall.SIGKILL)
+			killed = true
+		}
+		seen = killed && s.Replicas[3].State == cli.StateDisconnected
+	}
+	cmd.Process.Signal(os.Interrupt)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("interrupted: %v", err)
+	}
 }

@@ -16,7 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"bftnode": main})
+	testscript.Main(m, map[string]func(){"bftnode": main, "adder": adder})
 }
 
 // scriptsWithin bounds all scripts together; they run side by side.
@@ -43,7 +43,10 @@ func TestScripts(t *testing.T) {
 					return err
 				}
 			}
-			env.Defer(func() { endCluster(t, filepath.Join(env.WorkDir, "cluster")) })
+			env.Defer(func() {
+				endCluster(t, filepath.Join(env.WorkDir, "cluster"))
+				endCluster(t, filepath.Join(env.WorkDir, "own"))
+			})
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

@@ -38,7 +38,8 @@ type Service struct {
 	// Short describes the service in the help, in a few words.
 	Short string
 	// Commands returns the subcommands of the command that is named like the
-	// service; nil leaves the service to the general commands invoke and query.
+	// service, whose RunE are made by [Session.Run]; nil leaves the service to the
+	// general commands invoke and query.
 	Commands func(*Session) []*cobra.Command
 }
 
@@ -95,6 +96,9 @@ func (p *Program) Execute(ctx context.Context, args []string, stdin io.Reader, s
 	return codeOf(err)
 }
 
+// ownCommands are the names that the command of a service cannot have.
+var ownCommands = []string{"up", "launch", "down", "logs", "status", "run", "init", "keys", "manifest", "invoke", "query", "version", "help"}
+
 // check refuses a program that cannot work, whose author made a mistake.
 func (p *Program) check() error {
 	names := map[string]bool{}
@@ -106,6 +110,8 @@ func (p *Program) check() error {
 			return fmt.Errorf("two services are named %q", s.Name)
 		case s.New == nil:
 			return fmt.Errorf("service %q has no factory", s.Name)
+		case s.Commands != nil && slices.Contains(ownCommands, s.Name):
+			return fmt.Errorf("the name of service %q is that of a command", s.Name)
 		}
 		names[s.Name] = true
 	}

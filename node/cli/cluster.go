@@ -155,16 +155,30 @@ func (c *cluster) fillHome(i int, key *crypto.PrivateKey, httpPort int) error {
 }
 
 // initHome writes manifest and config into a home that has a key, and begins its
-// database, whose birth record makes every later loss noticed (rule 19).
+// database, whose birth record makes every later loss noticed (rule 19). A config that is
+// there stays.
 func initHome(dir string, m *config.Manifest, cfg *config.Config, member crypto.PublicKey) error {
-	if err := config.WriteFile(filepath.Join(dir, config.ManifestFile), m.Encode(), 0o644); err != nil {
+	if err := putManifest(filepath.Join(dir, config.ManifestFile), m); err != nil {
 		return err
 	}
-	if err := config.WriteFile(filepath.Join(dir, config.ConfigFile), cfg.Encode(), 0o644); err != nil {
+	if err := config.WriteFile(filepath.Join(dir, config.ConfigFile), cfg.Encode(), 0o644); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	h := &config.Home{Dir: dir, Config: cfg}
 	return store.Init(nil, h.DataDir(), store.Identity{Cluster: m.ID(), Member: member})
+}
+
+// putManifest writes a manifest where none is; one of the same cluster stays.
+func putManifest(path string, m *config.Manifest) error {
+	err := config.WriteFile(path, m.Encode(), 0o644)
+	if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	there, err := config.ReadManifest(path)
+	if err == nil && there.ID() != m.ID() {
+		err = fmt.Errorf("%s is the manifest of another cluster, %s: choose another directory", path, there.ID().Short())
+	}
+	return err
 }
 
 // newClientKey makes the key of the commands that call a cluster.

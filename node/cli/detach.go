@@ -33,7 +33,11 @@ func (u *upFlags) runDetached(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log, err := openLog(filepath.Join(u.dir, upLogFile))
+	logPath := filepath.Join(u.dir, upLogFile)
+	if err := trimLog(logPath, maxLogBytes); err != nil {
+		return err
+	}
+	log, err := openLog(logPath)
 	if err != nil {
 		return err
 	}
@@ -71,7 +75,7 @@ func (u *upFlags) runDetached(ctx context.Context) error {
 		fmt.Fprintln(u.out, line)
 	}
 	if !ready {
-		return fmt.Errorf("the supervisor ended early (%v): see %s", cmd.Wait(), filepath.Join(u.dir, upLogFile))
+		return fmt.Errorf("the supervisor ended early (%v): see %s", cmd.Wait(), logPath)
 	}
 	return cmd.Process.Release()
 }

@@ -51,9 +51,9 @@ func (f *codecFlags) decode(p *Program, arg string) ([]byte, error) {
 
 func (f *codecFlags) print(s *Session, result []byte) error {
 	if f.hex {
-		return s.print([]byte(hex.EncodeToString(result)), false)
+		return s.Print([]byte(hex.EncodeToString(result)), false)
 	}
-	return s.print(result, false)
+	return s.Print(result, false)
 }
 
 func (p *Program) invokeCommand() *cobra.Command {
@@ -78,7 +78,7 @@ The answer is linearizable unless --stale.`,
 func (p *Program) callCommand(use, short, long, example string, codec *codecFlags, mode *modeFlags) *cobra.Command {
 	s := &Session{program: p}
 	cmd := &cobra.Command{Use: use, Short: short, Long: long, Example: example, Args: nArgs(2, 2),
-		RunE: s.run(func(ctx context.Context, args []string) error {
+		RunE: s.Run(func(ctx context.Context, args []string) error {
 			m, err := s.manifest()
 			if err != nil {
 				return err

@@ -86,7 +86,7 @@ func kvPut(s *Session) *cobra.Command {
 		Long:    "Sets the value of a key; the value - is read from the standard input. The command ends once the cluster has agreed.",
 		Example: s.program.example("kv put a 1", "kv put file - <file"),
 		Args:    nArgs(2, 2),
-		RunE: s.run(func(ctx context.Context, args []string) error {
+		RunE: s.Run(func(ctx context.Context, args []string) error {
 			value, err := s.value(args[1])
 			if err != nil {
 				return err
@@ -118,7 +118,7 @@ func kvGet(s *Session) *cobra.Command {
 put that had ended when it began. Without the key the exit code is 3.`,
 		Example: s.program.example("kv get a", "kv get --raw file >copy"),
 		Args:    nArgs(1, 1),
-		RunE: s.run(func(ctx context.Context, args []string) error {
+		RunE: s.Run(func(ctx context.Context, args []string) error {
 			if err := checkKV([]byte(args[0])); err != nil {
 				return err
 			}
@@ -130,7 +130,7 @@ put that had ended when it began. Without the key the exit code is 3.`,
 			if err != nil {
 				return kvError(args[0], nil, err)
 			}
-			return s.print(value, raw)
+			return s.Print(value, raw)
 		}),
 	}
 	mode.add(cmd)
@@ -138,8 +138,8 @@ put that had ended when it began. Without the key the exit code is 3.`,
 	return cmd
 }
 
-// print writes a value to the standard output.
-func (s *Session) print(value []byte, raw bool) error {
+// Print writes a value to the standard output, with a line end unless raw.
+func (s *Session) Print(value []byte, raw bool) error {
 	if !raw {
 		value = append(bytes.Clone(value), '\n')
 	}
@@ -153,7 +153,7 @@ func kvDel(s *Session) *cobra.Command {
 		Long:    "Deletes a key. If it has no value the exit code is 3.",
 		Example: s.program.example("kv del a"),
 		Args:    nArgs(1, 1),
-		RunE: s.run(func(ctx context.Context, args []string) error {
+		RunE: s.Run(func(ctx context.Context, args []string) error {
 			if err := checkKV([]byte(args[0])); err != nil {
 				return err
 			}
@@ -170,7 +170,7 @@ func kvCas(s *Session) *cobra.Command {
 changes, and the exit code is 4, or 3 if a value was expected and there is none.`,
 		Example: s.program.example("kv cas a 1 2", "kv cas --absent lock me"),
 		Args:    nArgs(2, 3),
-		RunE: s.run(func(ctx context.Context, args []string) error {
+		RunE: s.Run(func(ctx context.Context, args []string) error {
 			if absent != (len(args) == 2) {
 				return usage("kv cas takes KEY EXPECTED VALUE, or --absent KEY VALUE")
 			}
@@ -203,7 +203,7 @@ printable text is quoted; with --json every line is an object. Pages of up to 1,
 moment; a change between two pages shows in the later one.`,
 		Example: s.program.example("kv scan", "kv scan user/ --limit 10"),
 		Args:    nArgs(0, 1),
-		RunE: s.run(func(ctx context.Context, args []string) error {
+		RunE: s.Run(func(ctx context.Context, args []string) error {
 			if limit < 0 {
 				return usage("--limit is %d: it must be positive, or 0 for all", limit)
 			}
@@ -287,7 +287,7 @@ func counterChange(s *Session, verb, short string, op func(int64) []byte) *cobra
 		Long:    short + ". A result that does not fit 64 bits is an error, and changes nothing. A negative number is preceded by --.",
 		Example: s.program.example("counter "+verb+" 5", "counter "+verb+" -- -5"),
 		Args:    nArgs(1, 1),
-		RunE: s.run(func(ctx context.Context, args []string) error {
+		RunE: s.Run(func(ctx context.Context, args []string) error {
 			n, err := strconv.ParseInt(args[0], 10, 64)
 			if err != nil {
 				return usage("%q is not a whole number of 64 bits", args[0])
@@ -309,7 +309,7 @@ func (s *Session) printCounter(result []byte) error {
 	if err != nil {
 		return err
 	}
-	return s.print(strconv.AppendInt(nil, n, 10), false)
+	return s.Print(strconv.AppendInt(nil, n, 10), false)
 }
 
 func counterGet(s *Session) *cobra.Command {
@@ -319,7 +319,7 @@ func counterGet(s *Session) *cobra.Command {
 		Long:    "Prints the counter. The read is linearizable: it sees every change that had ended when it began.",
 		Example: s.program.example("counter get"),
 		Args:    noArgs,
-		RunE: s.run(func(ctx context.Context, _ []string) error {
+		RunE: s.Run(func(ctx context.Context, _ []string) error {
 			result, err := s.query(ctx, "counter", counter.Get(), &mode)
 			if err != nil {
 				return err

@@ -164,7 +164,7 @@ func (p *Program) initClient(dir, manifest string) error {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
-		if err := config.WriteFile(filepath.Join(dir, config.ManifestFile), m.Encode(), 0o644); err != nil {
+		if err := putManifest(filepath.Join(dir, config.ManifestFile), m); err != nil {
 			return err
 		}
 	}

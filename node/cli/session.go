@@ -39,8 +39,9 @@ func addDirFlag(cmd *cobra.Command, dir *string) {
 	cmd.Flags().StringVar(dir, "dir", def, "directory of the cluster; its default is $"+DirVariable+", else ./"+DefaultDir)
 }
 
-// run makes a function of a command that ends with the timeout.
-func (s *Session) run(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
+// Run makes the function of a command: f is called with the arguments and a context that
+// ends with --timeout. Its error becomes the line on the standard error, see [Fail].
+func (s *Session) Run(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if s.timeout <= 0 {
 			return usage("--timeout is %v: it must be positive, such as 10s", s.timeout)

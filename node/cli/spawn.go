@@ -26,8 +26,10 @@ const (
 	restartReset = 10 * time.Second
 	// stopGrace is how long a replica has to end in order before it is killed.
 	stopGrace = 5 * time.Second
-	// maxLogBytes is the size at which a replica's log is set aside when it starts.
+	// maxLogBytes is the size at which a replica's log is set aside, and trimPause how
+	// often the logs are looked at.
 	maxLogBytes = 16 << 20
+	trimPause   = 5 * time.Second
 )
 
 // child is one replica under the supervisor.
@@ -93,6 +95,55 @@ func (s *supervisor) start(ctx context.Context) {
 	for _, c := range s.children {
 		s.wg.Go(func() { s.keep(ctx, c) })
 	}
+	go s.trimLogs(ctx)
+}
+
+// trimLogs keeps the logs of the replicas within their bound until ctx ends.
+func (s *supervisor) trimLogs(ctx context.Context) {
+	tick := time.NewTicker(trimPause)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, c := range s.children {
+			if err := trimLog(filepath.Join(c.home, config.LogFile), maxLogBytes); err != nil {
+				s.say("the log of %s grows beyond its bound: %v", c.name, err)
+			}
+		}
+	}
+}
+
+// trimLog sets a log aside that is longer than most, replacing the one that was set
+// aside before. The file stays the same one, because the replica has it open for appending;
+// lines that it writes just then are lost.
+func trimLog(path string, most int64) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() <= most {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	from, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	aside, err := os.OpenFile(path+".1", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(aside, from)
+	if e := aside.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return err
+	}
+	return os.Truncate(path, 0)
 }
 
 func (s *supervisor) wait() { s.wg.Wait() }
@@ -187,16 +238,8 @@ func stopProcess(p *os.Process, ended <-chan error) error {
 	return <-ended
 }
 
-// openLog opens the log of a replica for appending; a long one is set aside first,
-// replacing the one that was set aside before.
+// openLog opens a log for appending.
 func openLog(path string) (*os.File, error) {
-	if info, err := os.Stat(path); err == nil && info.Size() > maxLogBytes {
-		if err := os.Rename(path, path+".1"); err != nil {
-			return nil, err
-		}
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 }
 

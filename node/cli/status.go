@@ -312,7 +312,7 @@ States: active; awaiting (answers late, or is starting or changing views); unres
 (does not answer); disconnected. With --watch it prints again at each change, until Ctrl-C.`,
 		Example: p.example("status", "status --json", "status --watch"),
 		Args:    noArgs,
-		RunE: s.run(func(ctx context.Context, _ []string) error {
+		RunE: s.Run(func(ctx context.Context, _ []string) error {
 			if watch {
 				return s.watchStatus(asJSON)
 			}

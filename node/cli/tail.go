@@ -70,8 +70,7 @@ func (t *tail) follow(ctx context.Context) error {
 	}
 }
 
-// copy prints the new lines of one log. A log that was set aside is printed to its
-// end before the one that took its place.
+// copy prints the new lines of one log.
 func (f *tailFile) copy(out *bufio.Writer) error {
 	if f.f == nil {
 		opened, err := os.Open(f.path)
@@ -102,14 +101,20 @@ func (f *tailFile) copy(out *bufio.Writer) error {
 	}
 }
 
-// reopen turns to the log that took the place of this one.
+// reopen begins anew with a log that took the place of this one, or was cut.
 func (f *tailFile) reopen() {
 	now, err := os.Stat(f.path)
 	if err != nil {
 		return
 	}
-	if was, err := f.f.Stat(); err == nil && !os.SameFile(now, was) {
-		f.f.Close()
-		f.f = nil
+	was, err := f.f.Stat()
+	if err != nil {
+		return
 	}
+	at, err := f.f.Seek(0, io.SeekCurrent)
+	if err != nil || os.SameFile(now, was) && now.Size() >= at {
+		return
+	}
+	f.f.Close()
+	f.f = nil
 }
