@@ -63,19 +63,51 @@ func Init(fsys vfs.FS, dir string, id Identity) error {
 	if err := syncDir(fsys, fsys.PathDir(dir)); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	for _, name := range []string{birthName, dbName} {
-		if _, err := fsys.Stat(fsys.PathJoin(dir, name)); err == nil {
-			return fmt.Errorf("%w: %s has a %s; start the replica instead", ErrInitialised, dir, name)
-		} else if !errors.Is(err, fs.ErrNotExist) {
+	switch begun, err := unfinished(fsys, dir); {
+	case err != nil:
+		return err
+	case begun:
+		// An earlier Init was cut short. The store was never opened, so nothing was promised with it.
+		if err := fsys.RemoveAll(fsys.PathJoin(dir, dbName)); err != nil {
 			return fmt.Errorf("store: %w", err)
+		}
+	default:
+		for _, name := range []string{birthName, dbName, markName} {
+			if there, err := exists(fsys, fsys.PathJoin(dir, name)); err != nil {
+				return err
+			} else if there {
+				return fmt.Errorf("%w: %s has a %s; start the replica instead", ErrInitialised, dir, name)
+			}
 		}
 	}
 	return create(fsys, dir, id, "")
 }
 
-// create writes database, mark and, last, the birth file. What a crash leaves
-// without a birth file is a database that Init refuses and Open calls damaged:
-// nothing has been promised with it, so the operator may delete it.
+// unfinished tells whether dir is what an Init that was cut short leaves: a mark that says that the
+// store was never opened, and no birth file.
+func unfinished(fsys vfs.FS, dir string) (bool, error) {
+	if there, err := exists(fsys, fsys.PathJoin(dir, birthName)); err != nil || there {
+		return false, err
+	}
+	m, err := openMark(fsys, dir)
+	if errors.Is(err, ErrDamaged) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return m.starts == 0 && m.lsn == 0, m.file.Close()
+}
+
+func exists(fsys vfs.FS, path string) (bool, error) {
+	_, err := fsys.Stat(path)
+	if err == nil || notExist(err) {
+		return err == nil, nil
+	}
+	return false, fmt.Errorf("store: %w", err)
+}
+
+// create writes mark, database and, last, the birth file: see unfinished.
 func create(fsys vfs.FS, dir string, id Identity, amnesiac string) error {
 	var nonce [16]byte
 	rand.Read(nonce[:])
@@ -86,11 +118,11 @@ func create(fsys vfs.FS, dir string, id Identity, amnesiac string) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	text = append(text, '\n')
-	if err := createDB(fsys, dir, text, amnesiac); err != nil {
-		return fmt.Errorf("store: creating the database in %s: %w", dir, err)
-	}
 	if err := createMark(fsys, dir); err != nil {
 		return fmt.Errorf("store: creating the mark in %s: %w", dir, err)
+	}
+	if err := createDB(fsys, dir, text, amnesiac); err != nil {
+		return fmt.Errorf("store: creating the database in %s: %w", dir, err)
 	}
 	if err := writeFile(fsys, dir, birthName, text); err != nil {
 		return fmt.Errorf("store: writing the birth record in %s: %w", dir, err)
@@ -98,7 +130,12 @@ func create(fsys vfs.FS, dir string, id Identity, amnesiac string) error {
 	return nil
 }
 
-func createDB(fsys vfs.FS, dir string, birth []byte, amnesiac string) error {
+func createDB(fsys vfs.FS, dir string, birth []byte, amnesiac string) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // Pebble's answer to a disk that fails, by pebbleLog
+			err = fmt.Errorf("%v", p)
+		}
+	}()
 	o := dbOptions(fsys, nil)
 	o.ErrorIfExists = true
 	db, err := pebble.Open(fsys.PathJoin(dir, dbName), o)
@@ -122,6 +159,9 @@ func readBirth(fsys vfs.FS, dir string) (*Birth, []byte, error) {
 	path := fsys.PathJoin(dir, birthName)
 	text, err := readFile(fsys, path, 4096)
 	if errors.Is(err, fs.ErrNotExist) {
+		if begun, err := unfinished(fsys, dir); err == nil && begun {
+			return nil, nil, fmt.Errorf("%w: an earlier init of %s did not finish; run it again", ErrNotInitialised, dir)
+		}
 		if _, dbErr := fsys.Stat(fsys.PathJoin(dir, dbName)); dbErr == nil {
 			return nil, nil, damaged(path, "the birth record is gone though a database is there", nil)
 		}

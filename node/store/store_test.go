@@ -211,6 +211,8 @@ func TestOpenRefusals(t *testing.T) {
 	}{{birthName, ErrDamaged}, {dbName, ErrDamaged}, {markName, ErrDamaged}} {
 		d := filepath.Join(base, "without-"+c.lose)
 		mustInit(t, nil, d)
+		s, _ := mustOpen(t, nil, d, nil) // a store that was never opened may just be begun again
+		mustClose(t, s)
 		if err := os.RemoveAll(filepath.Join(d, c.lose)); err != nil {
 			t.Fatal(err)
 		}
@@ -545,4 +547,78 @@ func TestLazyRecords(t *testing.T) {
 	if _, st := mustOpen(t, mem, "/r", nil); st.LSN != 6 {
 		t.Errorf("records end at %d", st.LSN)
 	}
+}
+
+// An Init that was cut short, wherever that was, can be run again; Open says so.
+func TestInitCutShort(t *testing.T) {
+	cut := 0
+	for k := int64(0); ; k++ {
+		mem := vfs.NewCrashableMem()
+		bad := &cutFS{FS: mem, left: k}
+		err := Init(bad, "/r", testID)
+		if !bad.hit {
+			if err != nil || k == 0 {
+				t.Fatal(k, err)
+			}
+			break // it ran to its end
+		}
+		cut++
+		crash := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: int(k*37) % 101, RNG: rand.New(rand.NewPCG(uint64(k), 3))})
+		if err == nil {
+			continue // what failed came after the last thing that matters
+		}
+		if _, _, err := Open(Options{Dir: "/r", FS: crash, Identity: testID}); !errors.Is(err, ErrNotInitialised) {
+			s, st := mustOpen(t, crash, "/r", nil) // the birth file was there already
+			if !st.Born {
+				t.Errorf("step %d: not born", k)
+			}
+			mustClose(t, s)
+			continue
+		}
+		mustInit(t, crash, "/r")
+		s, st := mustOpen(t, crash, "/r", nil)
+		if !st.Born || len(st.Records) != 0 {
+			t.Errorf("step %d: %+v", k, st)
+		}
+		mustClose(t, s)
+	}
+	if cut < 5 {
+		t.Errorf("cut short only %d times", cut)
+	}
+}
+
+// cutFS fails everything that changes the disk from some step on.
+type cutFS struct {
+	vfs.FS
+	left int64
+	hit  bool
+}
+
+func (f *cutFS) step() error {
+	if f.left--; f.left < 0 {
+		f.hit = true
+		return errDisk
+	}
+	return nil
+}
+
+func (f *cutFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err := f.step(); err != nil {
+		return nil, err
+	}
+	return f.FS.Create(name, c)
+}
+
+func (f *cutFS) Rename(a, b string) error {
+	if err := f.step(); err != nil {
+		return err
+	}
+	return f.FS.Rename(a, b)
+}
+
+func (f *cutFS) MkdirAll(dir string, perm os.FileMode) error {
+	if err := f.step(); err != nil {
+		return err
+	}
+	return f.FS.MkdirAll(dir, perm)
 }
