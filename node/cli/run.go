@@ -18,6 +18,7 @@ import (
 	"github.com/baluarte-bft/baluarte/bft/exec"
 	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/node/config"
+	"github.com/baluarte-bft/baluarte/node/store"
 )
 
 func (p *Program) runCommand() *cobra.Command {
@@ -93,13 +94,18 @@ func (p *Program) runReplica(ctx context.Context, dir string, acceptLoss bool, p
 	for _, s := range services {
 		r.Services[s.Name] = s.New
 	}
-	return p.Run(ctx, r)
+	err = p.Run(ctx, r)
+	var damage *store.DamageError
+	if errors.As(err, &damage) {
+		err = fmt.Errorf("%w; to accept it: run --home %s --accept-loss", err, dir)
+	}
+	return err
 }
 
 // setLog directs the log to the standard error, as the config says.
 func setLog(home *config.Home) error {
 	c := logging.Config{Stderr: true, Format: logging.PlaintextOutput, SubsystemLevels: map[string]logging.LogLevel{},
-		Labels: map[string]string{"replica": home.Member().Name}}
+		Labels: map[string]string{"member": home.Member().Name}}
 	if home.Config.Log.Format == "json" {
 		c.Format = logging.JSONOutput
 	}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -157,7 +158,7 @@ func (s *supervisor) keep(ctx context.Context, c *child) {
 		if ctx.Err() != nil {
 			return
 		}
-		reason := endReason(c, err)
+		reason := strings.TrimPrefix(endReason(c, err), s.program+": ")
 		c.mu.Lock()
 		repeated := reason == c.lastError && time.Since(began) < restartReset
 		c.failures++
