@@ -25,6 +25,7 @@ type cluster struct {
 	keys   []crypto.Signer
 	client crypto.Signer
 	hosts  []*host
+	extra  []*host // twins: they see time pass and clients' bundles like the host that they copy
 	liars  map[bft.ReplicaID]bool
 	queue  []letter
 	now    bft.Time // logical time; the wall clock of a host is this plus its skew
@@ -146,8 +147,9 @@ func (c *cluster) deliver(l letter) {
 }
 
 // hand gives a frame to a replica as if it had come from the peer, and lets the replica act.
-func (c *cluster) hand(l letter) error {
-	h := c.hosts[l.to]
+func (c *cluster) hand(l letter) error { return c.handTo(c.hosts[l.to], l) }
+
+func (c *cluster) handTo(h *host, l letter) error {
 	u, err := h.checker.FromPeer(l.from, l.frame)
 	if err != nil {
 		return err
@@ -183,6 +185,10 @@ func (c *cluster) tick() {
 		if !h.down {
 			h.replica.Tick(c.now, c.now+h.skew)
 		}
+	}
+	for _, h := range c.extra {
+		h.replica.Tick(c.now, c.now+h.skew)
+		h.turn()
 	}
 }
 
@@ -227,8 +233,11 @@ func (c *cluster) give(b *bft.Bundle, to ...int) {
 			to = append(to, i)
 		}
 	}
+	hosts := c.extra
 	for _, i := range to {
-		h := c.hosts[i]
+		hosts = append(hosts, c.hosts[i])
+	}
+	for _, h := range hosts {
 		if h.down {
 			continue
 		}
@@ -241,6 +250,9 @@ func (c *cluster) give(b *bft.Bundle, to ...int) {
 			c.t.Fatal(err)
 		}
 		_ = h.replica.Step(v)
+		if h.mute {
+			h.turn()
+		}
 	}
 }
 
