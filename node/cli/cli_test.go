@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/node/config"
+	"github.com/baluarte-bft/baluarte/node/internal/docstest"
 	"github.com/baluarte-bft/baluarte/node/transport"
 )
 
@@ -243,5 +245,20 @@ func TestCreateIsWhole(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(c.home(3), config.KeyFile)); err != nil {
 		t.Errorf("a key is gone: %v", err)
+	}
+}
+
+// TestDocumentedBounds: docs/configuration.md lists the bounds of the commands as the
+// code has them.
+func TestDocumentedBounds(t *testing.T) {
+	docs := docstest.Tables(t, filepath.Join("..", "..", "docs", "configuration.md"))
+	d := func(v time.Duration) string { return config.Duration(v).String() }
+	want := map[string]string{
+		"--timeout": d(DefaultTimeout), "up --timeout": d(upTimeout), "down --timeout": d(2 * stopGrace),
+		"restartMin": d(restartMin), "restartMax": d(restartMax), "restartReset": d(restartReset), "stopGrace": d(stopGrace),
+		"maxLogBytes": config.Bytes(maxLogBytes).String(), "statusTick": d(statusTick),
+	}
+	if got := docs["Commands"]; !maps.Equal(got, want) {
+		t.Errorf("documented %v, the code has %v", got, want)
 	}
 }

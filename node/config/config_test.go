@@ -1,7 +1,6 @@
 package config
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,10 +9,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/internal/docstest"
+	"github.com/baluarte-bft/baluarte/node/transport"
 )
 
 func testKey(i int) *crypto.PrivateKey {
@@ -243,36 +246,10 @@ func flatten(t *testing.T, v any) map[string]string {
 	return flat
 }
 
-// documented reads the tables of docs/configuration.md: key, default, unit, meaning.
-func documented(t *testing.T) map[string]map[string]string {
-	t.Helper()
-	f, err := os.Open(filepath.Join("..", "..", "docs", "configuration.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	row := regexp.MustCompile("^\\| `([a-z_.]+)` \\| (.*?) \\| (.*?) \\| (.*?) \\|$")
-	tables := map[string]map[string]string{}
-	section := ""
-	for sc := bufio.NewScanner(f); sc.Scan(); {
-		if name, ok := strings.CutPrefix(sc.Text(), "## "); ok {
-			section = name
-			tables[section] = map[string]string{}
-		}
-		if m := row.FindStringSubmatch(sc.Text()); m != nil {
-			if m[3] == "" || m[4] == "" {
-				t.Errorf("%s: no unit or no meaning", m[1])
-			}
-			tables[section][m[1]] = strings.Trim(m[2], "`")
-		}
-	}
-	return tables
-}
-
 // TestDocumentedDefaults: docs/configuration.md lists every key of both files with
 // the default that the code has, and no other key.
 func TestDocumentedDefaults(t *testing.T) {
-	docs := documented(t)
+	docs := docstest.Tables(t, filepath.Join("..", "..", "docs", "configuration.md"))
 	m := &Manifest{Format: ManifestFormat, Protocol: DefaultProtocol()}
 	manifest := flatten(t, m)
 	c := DefaultConfig()
@@ -297,6 +274,46 @@ func TestDocumentedDefaults(t *testing.T) {
 			if _, ok := want[k]; !ok {
 				t.Errorf("%s: %s is documented, and does not exist", section, k)
 			}
+		}
+	}
+}
+
+// limitFields lists the numbers of a struct of bounds as the documentation writes them.
+func limitFields(v any) map[string]string {
+	fields := map[string]string{}
+	s := reflect.ValueOf(v)
+	for i := range s.NumField() {
+		name, f := s.Type().Field(i).Name, s.Field(i)
+		switch x := f.Interface().(type) {
+		case time.Duration:
+			fields[name] = Duration(x).String()
+		case bft.Time:
+			fields[name] = Duration(x).String()
+		case int:
+			fields[name] = strconv.Itoa(x)
+			if strings.HasSuffix(name, "Bytes") {
+				fields[name] = Bytes(x).String()
+			}
+		}
+	}
+	return fields
+}
+
+// TestDocumentedLimits: the same for the bounds that no file sets.
+func TestDocumentedLimits(t *testing.T) {
+	docs := docstest.Tables(t, filepath.Join("..", "..", "docs", "configuration.md"))
+	connections := limitFields(transport.DefaultLimits())
+	for _, set := range []string{"PeerQueueBytes", "ClientQueueBytes", "MaxClients", "MaxConnsPerKey", "MaxConnsPerIP"} {
+		delete(connections, set) // by config.yaml
+	}
+	connections["MaxFrameBytes"] = Bytes(bft.MaxFrameBytes).String() // see node.Options
+	clients := limitFields(bft.DefaultClientConfig())
+	for _, set := range []string{"N", "MaxBundleOps", "MaxBundleBytes"} {
+		delete(clients, set) // by the manifest
+	}
+	for section, want := range map[string]map[string]string{"Connections": connections, "Clients": clients} {
+		if !reflect.DeepEqual(docs[section], want) {
+			t.Errorf("%s: documented %v, the defaults are %v", section, docs[section], want)
 		}
 	}
 }
