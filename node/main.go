@@ -24,6 +24,7 @@ func Main(services ...Service) {
 }
 
 func runReplica(ctx context.Context, r cli.Replica) error {
+	tuneGC()
 	o := HomeOptions(r.Home, r.Services)
 	o.AcceptLoss = r.AcceptLoss
 	n, err := Start(ctx, o)

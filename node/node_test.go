@@ -183,8 +183,15 @@ func TestLostStore(t *testing.T) {
 	if err := os.Mkdir(r.path(3), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	r.tune = nil
 	if _, err := Start(t.Context(), r.options(3)); !errors.Is(err, store.ErrNotInitialised) {
 		t.Fatalf("started on an empty directory: %v", err)
+	}
+	r.tune = func(o *Options) { o.AcceptLoss = true }
+	r.start(3)
+	r.until("the amnesiac follows again", func() bool { return r.nodes[3].executed.Load() >= want })
+	if s := r.nodes[3].Status(); s.Amnesiac == "" {
+		t.Fatalf("%+v", s)
 	}
 }
 

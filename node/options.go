@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,8 +38,8 @@ type Options struct {
 	Transport transport.Limits
 	// AdmitClient decides which clients may connect; nil admits all.
 	AdmitClient func(crypto.PublicKey) error
-	// AcceptLoss makes the replica begin anew, without a vote, if its store is damaged. The operator
-	// decides this: what it promised before is forgotten.
+	// AcceptLoss makes the replica begin anew, without a vote, if its store is damaged or gone. The
+	// operator decides this: what it promised before is forgotten.
 	AcceptLoss bool
 	// FS is nil for the operating system's files.
 	FS vfs.FS
@@ -73,26 +72,12 @@ func HomeOptions(h *config.Home, services map[string]exec.Factory) Options {
 	return o
 }
 
-// Init makes the store of the replica with this home directory, once in its life.
-func Init(h *config.Home) error {
-	return store.Init(nil, h.DataDir(), identity(h.Core))
-}
-
 // InitDir makes the store of a replica and its birth record, once in its life.
 // The error is store.ErrInitialised if dir has one.
 func InitDir(dir string, core bft.Config) error { return store.Init(nil, dir, identity(core)) }
 
 func identity(c bft.Config) store.Identity {
 	return store.Identity{Cluster: c.Cluster, Member: c.Members[c.Self]}
-}
-
-// Run runs the replica with this home directory until ctx ends or it fails.
-func Run(ctx context.Context, h *config.Home, services map[string]exec.Factory) error {
-	n, err := Start(ctx, HomeOptions(h, services))
-	if err != nil {
-		return err
-	}
-	return n.Wait()
 }
 
 func (o *Options) complete() error {

@@ -17,9 +17,10 @@ import (
 func (n *Node) openStore() (*store.State, error) {
 	o := store.Options{Dir: n.opts.Dir, FS: n.opts.FS, Identity: identity(n.opts.Core), Durable: n.inbox.persisted, Fatal: n.fatal}
 	s, st, err := store.Open(o)
-	if errors.Is(err, store.ErrDamaged) && n.opts.AcceptLoss {
+	lost := errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrNotInitialised) && !errors.Is(err, store.ErrUnfinished)
+	if lost && n.opts.AcceptLoss {
 		log.Errorf("%v", err)
-		aside, rebuildErr := store.Rebuild(n.opts.FS, n.opts.Dir, identity(n.opts.Core), "its store was damaged, and the operator accepted the loss")
+		aside, rebuildErr := store.Rebuild(n.opts.FS, n.opts.Dir, identity(n.opts.Core), "its store was damaged or gone, and the operator accepted the loss")
 		if rebuildErr != nil {
 			return nil, rebuildErr
 		}

@@ -160,7 +160,7 @@ func readBirth(fsys vfs.FS, dir string) (*Birth, []byte, error) {
 	text, err := readFile(fsys, path, 4096)
 	if errors.Is(err, fs.ErrNotExist) {
 		if begun, err := unfinished(fsys, dir); err == nil && begun {
-			return nil, nil, fmt.Errorf("%w: an earlier init of %s did not finish; run it again", ErrNotInitialised, dir)
+			return nil, nil, fmt.Errorf("%w: an earlier %w in %s; run it again", ErrNotInitialised, ErrUnfinished, dir)
 		}
 		if _, dbErr := fsys.Stat(fsys.PathJoin(dir, dbName)); dbErr == nil {
 			return nil, nil, damaged(path, "the birth record is gone though a database is there", nil)
@@ -196,6 +196,9 @@ func (b *Birth) matches(dir string, id Identity) error {
 // reason is what Status will say.
 func Rebuild(fsys vfs.FS, dir string, id Identity, reason string) (string, error) {
 	fsys = orDisk(fsys)
+	if err := fsys.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("store: %w", err)
+	}
 	lock, err := lockDir(fsys, dir)
 	if err != nil {
 		return "", err

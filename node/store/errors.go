@@ -9,6 +9,8 @@ import (
 var (
 	// ErrNotInitialised: the directory has no birth record.
 	ErrNotInitialised = errors.New("store: not initialised")
+	// ErrUnfinished, which is an ErrNotInitialised too: an Init was cut short; it can be run again.
+	ErrUnfinished = errors.New("init did not finish")
 	// ErrInitialised: Init on a directory that has been initialised.
 	ErrInitialised = errors.New("store: already initialised")
 	// ErrForeign: the directory belongs to another member or cluster.
