@@ -100,8 +100,7 @@ func (c *clientHost) demand(id bft.CallID) {
 	if c.bad {
 		return
 	}
-	limit := 10 * bft.Time(c.w.opts.Protocol.RequestTimeout)
-	c.w.q.at(max(c.w.q.now, bft.Time(c.w.opts.Heal))+limit, func() {
+	c.w.q.at(max(c.w.q.now, bft.Time(c.w.opts.Heal))+c.w.patience(), func() {
 		if x := c.calls[id]; x != nil {
 			c.w.verdict.fail(c.w.liveness("L1"), "client %d waits since %v for %s", c.id, Duration(x.from), describeCall(x.in, nil))
 		}

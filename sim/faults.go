@@ -28,7 +28,8 @@ const (
 	// Lossy loses a third of all messages and delays the others.
 	Lossy FaultKind = "lossy"
 	// CrashOn crashes a replica each time it signs or sends a message of the type On: before or after
-	// the signature is reported, or when some peers were sent it and others were not. It restarts soon.
+	// the signature is reported, or when some peers were sent it and others were not. It restarts
+	// soon. Without Targets all replicas do so.
 	CrashOn FaultKind = "crash on"
 	// SlowDisk makes syncing take twenty times as long at Targets.
 	SlowDisk FaultKind = "slow disk"
@@ -56,9 +57,24 @@ func (f Fault) String() string {
 	return fmt.Sprintf("%s, %v to %v", text, f.At, f.Until)
 }
 
-// stops tells whether the fault keeps its targets from running: then it counts toward f. A
-// blackout does not count: all come back with what they had promised, and nobody lies.
-func (f *Fault) stops() bool { return f.Kind == Crash || f.Kind == CrashOn || f.Kind == Pause }
+// stops tells whether the fault keeps its targets from running: then it counts toward f. What
+// happens to all replicas does not count: they come back with what they had promised, nobody
+// lies, and nothing is promised about the time until then.
+func (f *Fault) stops() bool {
+	return f.Kind == Crash || f.Kind == Pause || f.Kind == CrashOn && len(f.Targets) > 0
+}
+
+// targets are the replicas that the fault hits.
+func (f *Fault) targets(n int) []bft.ReplicaID {
+	if len(f.Targets) > 0 {
+		return f.Targets
+	}
+	all := make([]bft.ReplicaID, n)
+	for id := range all {
+		all[id] = bft.ReplicaID(id)
+	}
+	return all
+}
 
 func (f *Fault) validate(o *Options) error {
 	if f.At < 0 || f.Until < f.At || f.Until > o.Heal {
@@ -75,8 +91,8 @@ func (f *Fault) validate(o *Options) error {
 			return fmt.Errorf("sim: fault %v: takes no targets", f)
 		}
 	case CrashOn:
-		if len(f.Targets) == 0 || !slices.Contains(crashTypes, f.On) {
-			return fmt.Errorf("sim: fault %v: needs targets and one of %q to wait for", f, crashTypes)
+		if !slices.Contains(crashTypes, f.On) {
+			return fmt.Errorf("sim: fault %v: needs one of %q to wait for", f, crashTypes)
 		}
 	case Crash, Pause, Cut, CutFrom, CutTo, SlowDisk:
 		if len(f.Targets) == 0 {
@@ -132,6 +148,9 @@ func drawFaults(o *Options) []Fault {
 			faults = with.Faults
 		}
 	}
+	if chance(r, 35) {
+		faults = append(faults, drawStorm(r, o)...)
+	}
 	slices.SortStableFunc(faults, func(a, b Fault) int { return int(min(1, max(-1, a.At-b.At))) })
 	return faults
 }
@@ -162,6 +181,21 @@ func drawFault(r *rand.Rand, o *Options) Fault {
 	return f
 }
 
+// drawStorm draws faults that belong together: the primary is cut off, so that views change, messages
+// get lost, so that replicas know different things, and all crash again and again in the midst of it.
+func drawStorm(r *rand.Rand, o *Options) []Fault {
+	from := Duration(between(r, bft.Time(o.Heal)/20, bft.Time(o.Heal)*6/10))
+	until := func(timeouts int) Duration {
+		return min(o.Heal, from+o.Protocol.RequestTimeout*Duration(timeouts))
+	}
+	storm := []Fault{{Kind: Cut, Targets: []bft.ReplicaID{0}, At: from, Until: until(1 + r.IntN(3))}}
+	if chance(r, 60) {
+		storm = append(storm, Fault{Kind: Lossy, At: from, Until: until(1 + r.IntN(4))})
+	}
+	on := pick(r, bft.TypePrePrepare, bft.TypeVotes, bft.TypeViewChange, bft.TypeNewView, bft.TypeNewView, bft.TypeCheckpoint)
+	return append(storm, Fault{Kind: CrashOn, On: on.String(), At: from, Until: until(2 + r.IntN(5))})
+}
+
 // schedule puts the faults on the queue, and the heal.
 func (w *world) schedule() {
 	for i := range w.opts.Faults {
@@ -185,7 +219,7 @@ func (w *world) begin(f *Fault) {
 			h.crash()
 		}
 	case CrashOn:
-		for _, id := range f.Targets {
+		for _, id := range f.targets(w.n) {
 			w.hosts[id].armed = f
 		}
 	case Pause:
@@ -215,7 +249,7 @@ func (w *world) end(f *Fault) {
 			h.start()
 		}
 	case CrashOn:
-		for _, id := range f.Targets {
+		for _, id := range f.targets(w.n) {
 			if w.hosts[id].armed == f {
 				w.hosts[id].armed = nil
 			}

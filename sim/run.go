@@ -250,7 +250,7 @@ func (w *world) poll() {
 	case phaseDrain:
 		if w.drained() {
 			w.enter(phaseLevel)
-			w.demandLevel(w.executed(), 10*timeout)
+			w.demandLevel(w.executed(), w.patience())
 		}
 	case phaseLevel:
 		if w.level(w.executed()) {
@@ -310,6 +310,17 @@ func (w *world) liveness(oracle string) string {
 	return oracle
 }
 
+// patience is how long things may take: ten request timeouts, the bound of L1 and L2. When f disks
+// are lost all start anew, the lost ones may be the next f primaries, and it is not time that
+// D1 is about.
+func (w *world) patience() bft.Time {
+	limit := 10 * bft.Time(w.opts.Protocol.RequestTimeout)
+	if w.phase == phaseLoss {
+		limit *= 3
+	}
+	return limit
+}
+
 // lose crashes everybody and takes the disks of f replicas away, those of the adversary first.
 // What was acknowledged must be there all the same (oracle D1): the others execute again all
 // that was executed, and the last reads of the clients see it.
@@ -333,7 +344,7 @@ func (w *world) lose() {
 	for _, h := range w.hosts {
 		w.q.after(between(r, 0, 10*bft.Millisecond), h.start)
 	}
-	w.demandLevel(w.executed(), 10*bft.Time(w.opts.Protocol.RequestTimeout))
+	w.demandLevel(w.executed(), w.patience())
 	w.lastReads()
 }
 
