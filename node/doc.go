@@ -11,7 +11,9 @@
 // A hand-over between goroutines costs more than most steps here, when nine processes share two cores.
 // So the reader of a stream decodes and, when nobody else is at it, verifies; the core signs one
 // or two votes itself while the store syncs their records. Everything that waits when the core
-// comes round is one turn: it leaves under one signature and one fsync.
+// comes round is one turn: it leaves under one signature and one fsync. Records of a turn that asks
+// for no signature, such as commit certificates, hold nothing back: they share the next fsync that
+// something waits for, or have their own 5 ms later.
 //
 // # Bounds
 //
