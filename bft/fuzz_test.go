@@ -3,7 +3,9 @@ package bft_test
 import (
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
+	"math/rand"
 	"sync"
 	"testing"
 
@@ -274,6 +276,27 @@ func FuzzStepAllLie(f *testing.F) {
 			return signer
 		})
 	})
+}
+
+var fuzzSeeds = flag.Int("seeds", 100, "how many random scripts TestSpoiledMessages plays")
+
+// TestSpoiledMessages plays random scripts of the same kind, of all that FuzzStep and FuzzStepAllLie can
+// say, so that every run of the tests has a share of it.
+func TestSpoiledMessages(t *testing.T) {
+	for seed := 0; seed < *fuzzSeeds; seed++ {
+		rng := rand.New(rand.NewSource(int64(seed)))
+		script := make([]byte, 1000)
+		rng.Read(script)
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			liar := []int{0, 2, 3}[seed%3]
+			playFuzz(t, script, func(signer int) int {
+				if seed%4 == 0 && signer != 1 {
+					return signer
+				}
+				return liar
+			})
+		})
+	}
 }
 
 // playFuzz plays a script against replica 1. liarFor names who tells the lie made of a member's message.

@@ -580,3 +580,24 @@ func TestRule22AlarmWhenNoStateCanReachAQuorum(t *testing.T) {
 		}
 	}
 }
+
+// A new-view is a vote too: shown one of its own that its records lack, a replica knows that it lost some.
+func TestRule19ShownItsOwnNewView(t *testing.T) {
+	c := started(t, 4, nil)
+	h := c.alone(1)
+	vcs := []*bftpb.Envelope{c.viewChange(0, 1, 0, nil), c.viewChange(2, 1, 0, nil), c.viewChange(3, 1, 0, nil, c.certify(0, 1, bft.Null, 2, 3))}
+	nv := c.newView(1, vcs, c.header(1, 1, 1, bft.Null))
+	h.start()
+	c.answerStart(h, []int{0, 2})
+	must(t, c.hand(letter{0, 1, c.framed(vcs[0])}))
+	_ = c.hand(letter{2, 1, c.framed(nv)})
+	_ = c.hand(letter{0, 1, c.frame(bft.TypeData, &bftpb.Data{ViewChanges: vcs})})
+	if i := h.info(); i.Amnesiac == "" {
+		t.Fatalf("it takes part in view 1, which it has led and forgotten: %+v", i)
+	}
+	for _, l := range h.sent {
+		if e, signer := envelopeIn(l.frame); e != nil && signer == 1 && l.kind() != bft.TypeNewView && l.kind() != bft.TypeViewChange {
+			t.Fatalf("an amnesiac signs a %v", l.kind())
+		}
+	}
+}
