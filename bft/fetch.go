@@ -27,7 +27,7 @@ const (
 	// fetchPatience: what a client has sent to all usually arrives by itself a moment later.
 	fetchPatience = 5 * Millisecond
 	fetchRetry    = 100 * Millisecond
-	maxWants      = 1 << 16
+	maxWants      = 1 << 14
 	// maxTries: what nobody has is given up, until something asks for it again.
 	maxTries = 64
 )
@@ -41,6 +41,7 @@ func (r *Replica) want(kind wantKind, d Digest, s *slot) {
 		w.seq = s.seq
 	}
 	r.wanted[d] = w
+	r.wantNext = min(r.wantNext, r.now)
 	r.wantOrder = append(r.wantOrder, w)
 }
 
@@ -53,9 +54,10 @@ func (r *Replica) unwant(d Digest) {
 
 // flushWants asks for what is due, in few messages.
 func (r *Replica) flushWants() {
-	if len(r.wantOrder) == 0 {
+	if len(r.wantOrder) == 0 || r.now < r.wantNext {
 		return
 	}
+	r.wantNext = r.now + fetchRetry
 	due := map[ReplicaID]*[3][]Digest{}
 	keep := r.wantOrder[:0]
 	for _, w := range r.wantOrder {
@@ -64,7 +66,12 @@ func (r *Replica) flushWants() {
 			continue
 		}
 		keep = append(keep, w)
-		if w.tries == 0 && r.now-w.since < fetchPatience && w.kind == wantBundle || w.tries > 0 && r.now-w.asked < fetchRetry {
+		next := w.asked + fetchRetry
+		if w.tries == 0 && w.kind == wantBundle {
+			next = w.since + fetchPatience
+		}
+		if r.now < next && (w.tries > 0 || w.kind == wantBundle) {
+			r.wantNext = min(r.wantNext, next)
 			continue
 		}
 		to := r.askedFor(w)

@@ -22,6 +22,7 @@ type peer struct {
 	stable, executed Seq
 	sent, sentAt     Time // its last status, for the echo
 	rtt              Time
+	answeredAt       Time // its question for what it signed
 	helpedAt, askAt  Time
 	allowance        Time // serving budget, see mayServe
 }
@@ -178,7 +179,8 @@ func (r *Replica) onStatus(from ReplicaID, s *status) error {
 			p.rtt = max(p.rtt, 1)
 		}
 	}
-	if s.starting {
+	if s.starting && (r.now-p.answeredAt >= r.cfg.StatusInterval/2 || p.answeredAt == 0) {
+		p.answeredAt = max(r.now, 1)
 		r.sendStatus(from, s)
 	}
 	if s.answersStart {

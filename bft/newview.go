@@ -188,6 +188,9 @@ func (r *Replica) onNewView(nv *newView) error {
 	if old := c.offered[nv.env.Signer]; old != nil && old.view >= nv.view {
 		return ErrNotRelevant
 	}
+	if old := c.offered[nv.env.Signer]; old != nil {
+		r.unwantRefs(old)
+	}
 	c.offered[nv.env.Signer] = nv
 	return r.tryEnter(nv)
 }
@@ -231,10 +234,18 @@ func compareO(nv *newView, o selection) string {
 	return ""
 }
 
+// unwantRefs gives up the view-changes that a new-view named; whatever else names them asks again.
+func (r *Replica) unwantRefs(nv *newView) {
+	for _, ref := range nv.refs {
+		r.unwant(ref.digest)
+	}
+}
+
 // refuseNewView: an invalid new-view is proof against its primary. If it is the one awaited, the
 // view has failed; no other new-view for it is looked at.
 func (r *Replica) refuseNewView(nv *newView, why string) error {
 	delete(r.change.offered, nv.env.Signer)
+	r.unwantRefs(nv)
 	if nv.view == r.view {
 		r.change.failed = true
 	}
@@ -249,6 +260,7 @@ func (r *Replica) enterView(nv *newView, vcs []*viewChange, o selection) {
 	c.newView, c.used, c.proposing, c.failed, c.progressed, c.quorumAt = nv, vcs, nil, false, false, 0
 	clear(c.extra)
 	c.forget(r.view + 1)
+	r.forgetWants()
 	for id, vc := range c.vcs {
 		if vc.view <= nv.view {
 			delete(c.vcs, id)

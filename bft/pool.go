@@ -22,7 +22,9 @@ type pool struct {
 	recent    map[Digest]struct{}
 	recentLog []Digest
 	members   map[ReplicaID]int // operations told by each member
-	ops       int
+	ops       int               // of all bundles
+	waiting   int               // of those in fresh and passed
+	peak      float64           // of ops, decaying
 	bytes     int
 	// slotTime advances while the primary has room to propose: only then does it owe us (rule 14).
 	slotTime Time
@@ -170,8 +172,15 @@ func (p *pool) keep(b *Bundle, now Time) *pending {
 
 // move puts x at the end of a stage; nil: of none.
 func (p *pool) move(x *pending, to *list.List) {
+	ops := max(1, len(x.bundle.Ops))
 	if x.stage != nil {
 		x.stage.Remove(x.elem)
+		if x.stage != p.parked {
+			p.waiting -= ops
+		}
+	}
+	if to != nil && to != p.parked {
+		p.waiting += ops
 	}
 	x.stage, x.elem, x.since = to, nil, p.slotTime
 	if to != nil {
@@ -203,7 +212,11 @@ func (p *pool) proposed(b *body, seq Seq) {
 		return
 	}
 	for _, d := range b.list {
-		if x := p.all[d]; x != nil {
+		switch x := p.all[d]; {
+		case x == nil:
+		case p.standing(x.bundle) == decided:
+			p.drop(x) // executed before this replica came to vote for it
+		default:
 			x.seq = seq
 			p.move(x, nil)
 		}
@@ -356,6 +369,7 @@ func (r *Replica) tickPool(step Time) {
 		now := float64(p.rateOps) * float64(Second) / float64(r.now-p.rateAt)
 		p.rate += (now - p.rate) / 4
 		p.rateAt, p.rateOps = r.now, 0
+		p.peak = max(float64(p.ops), p.peak*0.9)
 	}
 	for e := p.parked.Front(); e != nil && e.Value.(*pending).born+r.cfg.RequestTimeout < r.now; e = p.parked.Front() {
 		x := e.Value.(*pending)

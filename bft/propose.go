@@ -14,7 +14,7 @@ func (r *Replica) propose() {
 	if !r.isPrimary() || !r.mayVote() {
 		return
 	}
-	for r.inFlight() < r.cfg.Pipeline && r.nextSeq <= r.high() && r.clock > 0 {
+	for r.inFlight() < r.cfg.Pipeline && r.nextSeq <= r.high() && r.clock > 0 && r.worthwhile() {
 		list, bundles := r.pool.batch(&r.cfg, r)
 		if len(list) == 0 {
 			return
@@ -28,6 +28,15 @@ func (r *Replica) propose() {
 		r.pool.proposed(b, seq)
 		r.proposeAs(view, seq, prop, list)
 	}
+}
+
+// worthwhile tells whether what waits is enough for a proposal beside those in flight. With
+// nothing in flight anything is. Beside others, a quarter of what was lately outstanding at once:
+// so the pipeline stays filled, and yet under load batches are few and large.
+func (r *Replica) worthwhile() bool {
+	p := &r.pool
+	p.peak = max(p.peak, float64(p.ops))
+	return r.inFlight() == 0 || float64(p.waiting) >= p.peak/4
 }
 
 // proposeAs promises and sends a fresh pre-prepare. It counts as this replica's vote, so it

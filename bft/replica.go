@@ -34,6 +34,7 @@ type Replica struct {
 	bodies    map[Digest]*body
 	wanted    map[Digest]*want // what is being fetched by digest
 	wantOrder []*want
+	wantNext  Time             // when the next of them is due
 	held      library          // the bundles of all bodies
 	lacking   map[Seq]struct{} // slots whose proposal waits for a body, a bundle or a signature
 	promises  map[promise]Digest
@@ -113,6 +114,8 @@ func New(cfg Config, restored Restored) (*Replica, error) {
 	if err := r.restore(restored); err != nil {
 		return nil, err
 	}
+	// The view that a restart finds settled has not failed because this run saw no progress yet.
+	r.change.progressed = !r.changing && len(restored.Records) > 0
 	if restored.Amnesiac != "" {
 		r.becomeAmnesiac(restored.Amnesiac)
 	}

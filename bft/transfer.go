@@ -77,12 +77,10 @@ func (r *Replica) askParts(another bool) {
 	r.send(f.from, fetchFrame(&fetch{kind: fetchState, from: f.cert[0].info.Seq, to: Seq(f.got)}))
 }
 
-// serveState asks the host for parts of the stable checkpoint's snapshot.
+// serveState asks the host for parts of a snapshot. A host keeps one that is being fetched for a
+// while, so that a transfer can end under load, when the stable checkpoint moves on meanwhile.
 func (r *Replica) serveState(to ReplicaID, f *fetch) {
-	if f.from != r.stable {
-		if r.stable > f.from {
-			r.send(to, dataFrame(&data{checkpoint: r.stableCrt}))
-		}
+	if f.from > r.stable || f.from == 0 {
 		return
 	}
 	for i := Seq(0); i < partsAhead; i++ {
@@ -91,8 +89,12 @@ func (r *Replica) serveState(to ReplicaID, f *fetch) {
 }
 
 func (r *Replica) onServed(p ServedPart) {
-	if p.Part != nil {
+	switch {
+	case p.Part != nil:
 		r.send(p.Request.To, dataFrame(&data{part: p.Part}))
+	case p.Request.Seq < r.stable && p.Request.Index%partsAhead == 0:
+		// It is gone: here is the one that took its place.
+		r.send(p.Request.To, dataFrame(&data{checkpoint: r.stableCrt}))
 	}
 }
 

@@ -127,6 +127,7 @@ func (r *Replica) enterChange(v View) {
 	c.quorumAt, c.newView, c.proposing, c.failed, c.progressed = 0, nil, nil, false, false
 	clear(c.extra)
 	c.forget(r.view)
+	r.forgetWants()
 	var prepared []*preparedCert
 	for _, s := range sortedSeqs(r.slots, r.stable) {
 		if p := r.slots[s].prepared; p != nil && s <= r.high() {
@@ -230,6 +231,13 @@ func (c *change) forget(v View) {
 			delete(c.offered, id)
 		}
 	}
+}
+
+// forgetWants drops what a view wanted; the next one asks for what it needs itself. So a flood
+// of proposals or new-views that name what nobody has ends with the view of its author.
+func (r *Replica) forgetWants() {
+	clear(r.wanted)
+	r.wantOrder = nil
 }
 
 // retry continues what waited for something that has just arrived.
