@@ -445,3 +445,19 @@ func TestRule06PrePrepareThatOvertakesItsNewView(t *testing.T) {
 		t.Fatal("the early pre-prepare is forgotten")
 	}
 }
+
+// Only a liar may be told of as invalid. A pre-prepare that was late, and lost its number to a later view
+// meanwhile, is an honest primary's.
+func TestLatePrePrepareOfAnHonestPrimaryAccusesNobody(t *testing.T) {
+	c := started(t, 4, nil)
+	h := c.alone(3)
+	lost, won := c.bundle(counter.Add(1)), c.bundle(counter.Add(2))
+	late := c.prePrepare(0, 0, 1, lost)
+	must(t, c.hand(letter{1, 3, c.committedData(1, 1, proposal(c.now, won), []*bft.Bundle{won}, 0, 1, 2)}))
+	if h.info().Executed != 1 || h.info().View != 0 {
+		t.Fatal(c.describe())
+	}
+	if err := c.hand(letter{0, 3, late}); errors.Is(err, bft.ErrInvalid) {
+		t.Fatalf("the primary of view 0 is accused: %v", err)
+	}
+}
