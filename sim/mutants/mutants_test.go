@@ -273,12 +273,16 @@ func TestWhatIsRead(t *testing.T) {
 		}
 	}
 	const events = `{"Action":"pass","Package":"x/bft","Test":"TestA"}
+{"Action":"fail","Package":"` + module + `/bft","Test":"TestChaos"}
 {"Action":"fail","Package":"` + module + `/bft/exec","Test":"TestRule1/n=4"}
 {"Action":"fail","Package":"` + module + `/bft/exec","Test":"TestRule1"}
 {"Action":"fail","Package":"` + module + `/bft/exec"}
 `
 	if got := failedTest([]byte(events)); got != "TestRule1 (bft/exec)" {
 		t.Errorf("the failed test is %q", got)
+	}
+	if got := failedTest([]byte(`{"Action":"fail","Package":"` + module + `/bft","Test":"TestChaos"}`)); got != "TestChaos (bft)" {
+		t.Errorf("the only failed test is %q", got)
 	}
 	if got := failedTest([]byte(`{"Action":"fail","Package":"x"}`)); got != "" {
 		t.Errorf("a package that does not build is read as test %q", got)
