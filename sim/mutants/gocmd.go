@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -120,37 +119,60 @@ func verdict(out []byte) (*failure, error) {
 	return &failure{result.Failed.Options.Seed, result.Failed.Failure.Oracle}, nil
 }
 
-// test runs the tests of the core. It returns the one that fails, or "".
+// test runs the tests of the core. It returns the one that fails, or "". One that passes when it is
+// tried again by itself fails now and then, for reasons of its own, and is not believed.
 func (r *runner) test(ctx context.Context, overlay string) (string, error) {
-	// Vet is off: a mutant may well look odd, and that must not count as a kill.
-	args := append(withOverlay([]string{"test"}, overlay), "-json", "-vet=off", "-timeout=5m", "./bft/...")
-	out, err := goCommand(ctx, r.Root, args...)
-	if ctx.Err() != nil {
-		return "", ctx.Err()
+	failed, err := r.goTest(ctx, overlay, "./bft/...")
+	if err != nil || len(failed) == 0 {
+		return "", err
 	}
-	if failed := failedTest(out); failed != "" || err == nil {
-		return failed, nil
+	for _, f := range failed {
+		again, err := r.goTest(ctx, overlay, f.Package, "-run", "^"+f.Test+"$")
+		if err != nil {
+			return "", err
+		}
+		if len(again) > 0 {
+			return f.String(), nil
+		}
 	}
-	return "", err
+	return "", fmt.Errorf("%s fails, but not when it is tried again", failed[0])
 }
 
-// failedTest picks, of what go test -json prints, the first failed test that is named after a
-// rule, or else the first one. Tests of whole runs fail for any reason, and say less about it.
-func failedTest(out []byte) string {
-	found := ""
+// goTest runs tests and returns those that fail.
+func (r *runner) goTest(ctx context.Context, overlay, packages string, flags ...string) ([]testName, error) {
+	// Vet is off: a mutant may well look odd, and that must not count as a kill.
+	args := append(withOverlay([]string{"test"}, overlay), "-json", "-count=1", "-vet=off", "-timeout=5m")
+	out, err := goCommand(ctx, r.Root, append(append(args, flags...), packages)...)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if failed := failedTests(out); len(failed) > 0 || err == nil {
+		return failed, nil
+	}
+	return nil, err
+}
+
+type testName struct{ Package, Test string }
+
+func (t testName) String() string {
+	return fmt.Sprintf("%s (%s)", t.Test, strings.TrimPrefix(t.Package, module+"/"))
+}
+
+// failedTests lists, of what go test -json prints, the failed tests that are named after a rule,
+// then the others: tests of whole runs fail for any reason, and say less about it.
+func failedTests(out []byte) []testName {
+	var rules, others []testName
 	for line := range bytes.Lines(out) {
 		var event struct{ Action, Package, Test string }
-		if json.Unmarshal(line, &event) != nil || event.Action != "fail" || event.Test == "" {
-			continue
+		if json.Unmarshal(line, &event) != nil || event.Action != "fail" || event.Test == "" || strings.Contains(event.Test, "/") {
+			continue // whoever has a subtest that fails, fails too
 		}
-		test, _, _ := strings.Cut(event.Test, "/")
-		rule := strings.HasPrefix(test, "TestRule")
-		if found == "" || rule {
-			found = fmt.Sprintf("%s (%s)", test, filepath.ToSlash(strings.TrimPrefix(event.Package, module+"/")))
-		}
-		if rule {
-			break
+		name := testName{event.Package, event.Test}
+		if strings.HasPrefix(event.Test, "TestRule") {
+			rules = append(rules, name)
+		} else {
+			others = append(others, name)
 		}
 	}
-	return found
+	return append(rules, others...)
 }

@@ -278,14 +278,15 @@ func TestWhatIsRead(t *testing.T) {
 {"Action":"fail","Package":"` + module + `/bft/exec","Test":"TestRule1"}
 {"Action":"fail","Package":"` + module + `/bft/exec"}
 `
-	if got := failedTest([]byte(events)); got != "TestRule1 (bft/exec)" {
-		t.Errorf("the failed test is %q", got)
+	want := []testName{{module + "/bft/exec", "TestRule1"}, {module + "/bft", "TestChaos"}}
+	if got := failedTests([]byte(events)); !slices.Equal(got, want) {
+		t.Errorf("the failed tests are %v", got)
 	}
-	if got := failedTest([]byte(`{"Action":"fail","Package":"` + module + `/bft","Test":"TestChaos"}`)); got != "TestChaos (bft)" {
-		t.Errorf("the only failed test is %q", got)
+	if got := want[0].String(); got != "TestRule1 (bft/exec)" {
+		t.Errorf("a test is printed as %q", got)
 	}
-	if got := failedTest([]byte(`{"Action":"fail","Package":"x"}`)); got != "" {
-		t.Errorf("a package that does not build is read as test %q", got)
+	if got := failedTests([]byte(`{"Action":"fail","Package":"x"}`)); len(got) != 0 {
+		t.Errorf("a package that does not build is read as tests %v", got)
 	}
 	if got := oracles([]string{"S6", "S1", "S1"}); got != "S1, S6" {
 		t.Errorf("oracles are listed as %q", got)
