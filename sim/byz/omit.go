@@ -1,6 +1,8 @@
 package byz
 
 import (
+	"bytes"
+
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/bft/bftpb"
 	"github.com/baluarte-bft/baluarte/sim/wire"
@@ -10,7 +12,8 @@ import (
 //
 // What is committed must survive the view change, although the accomplices deny that they ever
 // prepared it: their view-changes hold no prepared certificate, and now and then not even their
-// stable checkpoint. To make that count they see to it that few replicas commit: their commits
+// stable checkpoint. Or they come up with the oldest certificate that they have for a number,
+// genuine, but of a lower view than another one that they keep back. To make that count they see to it that few replicas commit: their commits
 // reach only some, and as primaries they stop proposing in mid-view.
 //
 // Aims at: the quorum of view-changes (rule 7), certificates kept across views and restarts until
@@ -19,14 +22,23 @@ type omit struct {
 	base
 	// altered are the own view-changes as they were sent, by the digest of the true one.
 	altered map[bft.Digest]*bftpb.Envelope
+	// oldest are the certificates of the lowest view that were seen, by number.
+	oldest map[uint64]certificate
 	// heard get the commits.
 	heard []bool
 	// proposals that are left until this primary goes quiet, by view.
 	left map[uint64]int
 }
 
+// certificate is a prepared certificate, taken out of a view-change.
+type certificate struct {
+	view  uint64
+	pre   *bftpb.Envelope
+	votes []*bftpb.Envelope
+}
+
 func newOmit(env Env) Adversary {
-	a := &omit{base: newBase(env), altered: make(map[bft.Digest]*bftpb.Envelope), heard: make([]bool, env.N), left: make(map[uint64]int)}
+	a := &omit{base: newBase(env), oldest: make(map[uint64]certificate), altered: make(map[bft.Digest]*bftpb.Envelope), heard: make([]bool, env.N), left: make(map[uint64]int)}
 	for _, id := range a.Rand.Perm(a.N)[:a.Rand.IntN(a.N+1)] {
 		a.heard[id] = true
 	}
@@ -81,9 +93,62 @@ func (a *omit) alter(e *bftpb.Envelope) *bftpb.Envelope {
 			n.Envelopes = append(n.Envelopes, v.Envelopes[i])
 		}
 	}
-	a.lie("view-change without its certificates")
+	if a.chance(50) {
+		a.lie("view-change without its certificates")
+	} else if !a.outdate(v, n) {
+		a.altered[d] = e
+		return e
+	}
 	a.altered[d] = a.Seal(bft.TypeViewChange, wire.Marshal(n))
 	return a.altered[d]
+}
+
+// outdate puts the certificates of v into n, each as it was in the lowest view in which there was
+// one. It is false if that changes nothing.
+func (a *omit) outdate(v, n *bftpb.ViewChange) bool {
+	older := false
+	for _, p := range v.Prepared {
+		if p.Seq <= n.Stable {
+			continue
+		}
+		pre := v.Envelopes[p.PrePrepare]
+		h, err := wire.Header(pre)
+		if err != nil {
+			continue
+		}
+		now := certificate{view: h.View, pre: pre}
+		for _, i := range p.Votes {
+			now.votes = append(now.votes, v.Envelopes[i])
+		}
+		old, ok := a.oldest[p.Seq]
+		if !ok || old.view > now.view {
+			a.oldest[p.Seq], old = now, now
+		}
+		if old.view < now.view {
+			older = true
+			a.lie("view-change with an old certificate")
+		}
+		n.Prepared = append(n.Prepared, old.into(n, p.Seq))
+	}
+	return older
+}
+
+// into adds the certificate's envelopes to a view-change, each once.
+func (c *certificate) into(n *bftpb.ViewChange, seq uint64) *bftpb.Prepared {
+	add := func(e *bftpb.Envelope) uint32 {
+		for i, x := range n.Envelopes {
+			if x.Type == e.Type && x.Signer == e.Signer && bytes.Equal(x.Payload, e.Payload) {
+				return uint32(i)
+			}
+		}
+		n.Envelopes = append(n.Envelopes, e)
+		return uint32(len(n.Envelopes) - 1)
+	}
+	p := &bftpb.Prepared{Seq: seq, PrePrepare: add(c.pre)}
+	for _, x := range c.votes {
+		p.Votes = append(p.Votes, add(x))
+	}
+	return p
 }
 
 // newView makes an own new-view name the own view-change as it was sent.
