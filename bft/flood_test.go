@@ -9,21 +9,15 @@ import (
 	"github.com/baluarte-bft/baluarte/node/app/counter"
 )
 
-// TestFloodsAreBounded: a liar sends, one after the other, thousands of well-formed messages about
-// numbers, views and digests that nobody has heard of (adversary 30). Whatever it makes a replica
-// keep has a bound that does not depend on how much it sends.
-func TestFloodsAreBounded(t *testing.T) {
-	c := started(t, 4, func(cfg *bft.Config) { cfg.PoolFloor, cfg.MaxBundleOps, cfg.MaxBatchOps = 256, 16, 16 })
-	c.commit(3)
-	h := c.alone(1)
-	window := int(c.cfg.Window)
+// floods makes the i-th message of each kind of flood, and names its sender.
+func (c *cluster) floods() map[string]func(i int) (from int, frame []byte) {
 	bundle := func(i int) *bft.Bundle {
 		return c.bundleOf(c.ring.NewKey([32]byte{80, byte(i), byte(i >> 8)}), 0, 1, counter.Add(1))
 	}
 	unknown := func(i int) bft.Proposal {
 		return bft.Proposal{Body: crypto.Hash("unknown", []byte{byte(i), byte(i >> 8)}), Time: c.now}
 	}
-	floods := map[string]func(i int) (from int, frame []byte){
+	return map[string]func(i int) (from int, frame []byte){
 		"votes of any view": func(i int) (int, []byte) {
 			return 3, c.framed(c.votes(3, bft.View(i%1000), prepare(bft.Seq(i), unknown(i)), commit(bft.Seq(i), unknown(i))))
 		},
@@ -59,12 +53,22 @@ func TestFloodsAreBounded(t *testing.T) {
 			return 3, c.frame(bft.TypeData, &bftpb.Data{Bundles: []*bftpb.Request{{Payload: b.Payload, Signature: b.Signature[:]}}, Bodies: []*bftpb.Body{{Bundles: b.Digest[:]}}})
 		},
 	}
+}
+
+// TestFloodsAreBounded: a liar sends, one after the other, thousands of well-formed messages about
+// numbers, views and digests that nobody has heard of (adversary 30). Whatever it makes a replica
+// keep has a bound that does not depend on how much it sends.
+func TestFloodsAreBounded(t *testing.T) {
+	c := started(t, 4, func(cfg *bft.Config) { cfg.PoolFloor, cfg.MaxBundleOps, cfg.MaxBatchOps = 256, 16, 16 })
+	c.commit(3)
+	h := c.alone(1)
+	window := int(c.cfg.Window)
 	bounds := map[string]int{
 		"slots": 2 * window, "early": 2 * window, "bodies": 3 * window, "wanted": 16 * 3 * window, "wantOrder": 2 * 16 * 3 * window,
 		"held": 3 * 16 * window, "lacking": 2 * window, "promises": 6 * window, "pool": 2*c.cfg.PoolFloor + 16*2*window, "clients": 2*c.cfg.PoolFloor + 16*2*window,
 		"recent": 1 << 14, "sessions": 4, "checkpoints": 4 * (2*window/8 + 1), "view-changes": 4, "extra": 4, "offered": 4, "reads": 1 << 14, "pending": 8, "waiting": 8, "messages": 0,
 	}
-	for name, flood := range floods {
+	for name, flood := range c.floods() {
 		for i := 0; i < 3000; i++ {
 			from, frame := flood(i)
 			_ = c.hand(letter{bft.ReplicaID(from), 1, frame})

@@ -159,45 +159,46 @@ func FuzzDecodeBundle(f *testing.F) {
 	})
 }
 
+// pack writes records one after the other, each field behind its length; unpack reads as many as it can.
+func pack(kvs []bft.KV) (b []byte) {
+	for _, kv := range kvs {
+		for _, field := range [][]byte{kv.Key, kv.Value} {
+			b = append(binary.BigEndian.AppendUint16(b, uint16(len(field))), field...)
+		}
+	}
+	return b
+}
+
+func unpack(b []byte) (kvs []bft.KV) {
+	field := func() (x []byte, ok bool) {
+		if len(b) < 2 || len(b) < 2+int(binary.BigEndian.Uint16(b)) {
+			return nil, false
+		}
+		n := 2 + int(binary.BigEndian.Uint16(b))
+		x, b = b[2:n], b[n:]
+		return x, true
+	}
+	for {
+		key, _ := field()
+		value, ok := field()
+		if !ok {
+			return kvs
+		}
+		kvs = append(kvs, bft.KV{Key: key, Value: value})
+	}
+}
+
 // FuzzNew: records of any content. New says what is wrong, or gives a replica that works.
 func FuzzNew(f *testing.F) {
-	pack := func(kvs []bft.KV) (b []byte) {
-		for _, kv := range kvs {
-			b = binary.BigEndian.AppendUint16(b, uint16(len(kv.Key)))
-			b = append(b, kv.Key...)
-			b = binary.BigEndian.AppendUint16(b, uint16(len(kv.Value)))
-			b = append(b, kv.Value...)
-		}
-		return b
-	}
 	all := recorded().records
 	f.Add(pack(all))
 	for i := range all {
 		f.Add(pack(all[i : i+1]))
 	}
-	field := func(b []byte) (x, rest []byte, ok bool) {
-		if len(b) < 2 || len(b) < 2+int(binary.BigEndian.Uint16(b)) {
-			return nil, nil, false
-		}
-		n := 2 + int(binary.BigEndian.Uint16(b))
-		return b[2:n], b[n:], true
-	}
 	c, h := bare(f)
 	f.Fuzz(func(t *testing.T, packed []byte) {
 		c.t = t
-		x := bft.Restored{LSN: 1000, Boot: 7}
-		for {
-			key, rest, ok := field(packed)
-			if !ok {
-				break
-			}
-			value, rest, ok := field(rest)
-			if !ok {
-				break
-			}
-			x.Records = append(x.Records, bft.KV{Key: key, Value: value})
-			packed = rest
-		}
+		x := bft.Restored{LSN: 1000, Boot: 7, Records: unpack(packed)}
 		cfg := c.cfg
 		cfg.Self = 1
 		r, err := bft.New(cfg, x)
