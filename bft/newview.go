@@ -127,6 +127,12 @@ func (r *Replica) promisedOtherwise(d *newViewDraft) bool {
 			return true
 		}
 	}
+	// Beyond this O the view would propose afresh what was promised as part of the other.
+	for x := range r.promises {
+		if x.view == d.view && x.phase == PhasePrePrepare && x.seq > d.o.maxS {
+			return true
+		}
+	}
 	return false
 }
 

@@ -549,3 +549,40 @@ func (c *cluster) giveBodies(h *host, bundles ...*bft.Bundle) {
 		must(c.t, c.hand(letter{0, h.id, c.prePrepare(0, 0, bft.Seq(i+1), b)}))
 	}
 }
+
+// Before the crash O had two numbers, afterwards other view-changes determine one: what the view
+// would then propose afresh for the second was promised otherwise.
+func TestRule16LongerOBeforeTheCrash(t *testing.T) {
+	c := started(t, 4, nil)
+	h := c.alone(1)
+	b, b2, b3 := c.bundle(counter.Add(1)), c.bundle(counter.Add(2)), c.bundle(counter.Add(3))
+	c.give(b, 1)
+	c.give(b2, 1)
+	one := c.certify(0, 1, proposal(c.now, b), 2, 3)
+	two := c.certify(0, 2, proposal(c.now, b2), 2, 3)
+	c.giveBodies(h, b, b2)
+	h.slowSigner = true
+	_ = c.handAll(1, c.viewChange(2, 1, 0, nil, one, two), c.viewChange(3, 1, 0, nil, one))
+	for len(h.unsigned) > 0 && h.unsigned[0].Type != bft.TypePrePrepare { // its own view-change
+		h.sign(0)
+		h.turn()
+	}
+	if len(h.unsigned) != 2 {
+		t.Fatalf("%d pre-prepares of O are being signed, not 2", len(h.unsigned))
+	}
+	h.slowSigner = false
+	h.start()
+	c.answerStart(h, []int{0, 2})
+	c.give(b, 1)
+	c.give(b3, 1)
+	_ = c.handAll(1, c.viewChange(0, 1, 0, nil, one), c.viewChange(3, 1, 0, nil, one))
+	c.giveBody(h, 0, b)
+	c.wait(100 * bft.Millisecond) // it would stop on its own assertion
+	if i := h.info(); i.View != 1 || !i.Changing {
+		t.Fatalf("it leads view 1 against its own promise: %+v", i)
+	}
+	c.wait(h.info().Timeout + 50*bft.Millisecond)
+	if h.info().View < 2 {
+		t.Fatalf("it does not leave view 1: %+v", h.info())
+	}
+}
