@@ -195,3 +195,43 @@ func TestRule22AlarmWhenNoStateCanReachAQuorum(t *testing.T) {
 		}
 	}
 }
+
+// The same when the wrong digest of 16 was said before the state of 8 was repaired: the replica comes to 16
+// a second time, with the right state, and has nothing more to say about it.
+func TestRule22NoSecondDigestAfterExecutingAgain(t *testing.T) {
+	c := started(t, 4, nil)
+	c.commit(7)
+	h := c.alone(2)
+	wrong := func(s *bft.Snapshot) { s.State = crypto.Hash("wrong", []byte{byte(s.Seq)}) }
+	h.corrupt = wrong
+	for s := bft.Seq(8); s <= 16; s++ {
+		b := c.bundle(counter.Add(1))
+		must(t, c.hand(letter{0, 2, c.committedData(0, s, proposal(c.now, b), []*bft.Bundle{b}, 0, 1, 3)}))
+	}
+	if len(h.envelopes(bft.TypeCheckpoint)) != 2 {
+		t.Fatal("it has not said 8 and 16")
+	}
+	h.corrupt = nil
+	right := bft.CheckpointInfo{Seq: 8, State: bft.StateDigest(parts(h.snaps[8])), History: h.digests[8].History}
+	p := h.part(bft.PartRequest{Seq: 8})
+	must(t, c.hand(letter{0, 2, c.frame(bft.TypeData, &bftpb.Data{Checkpoint: c.checkpointCert(right, 0, 1, 3)})}))
+	must(t, c.hand(letter{0, 2, c.frame(bft.TypeData, &bftpb.Data{Part: &bftpb.StatePart{Seq: 8, Total: p.Total, Data: p.Data, Path: pathOf(p)}})}))
+	if i := h.info(); len(h.installs) != 1 || i.Executed != 16 || i.Stable != 8 || h.digests[16].State == crypto.Hash("wrong", []byte{16}) {
+		t.Fatalf("it did not execute again: %+v", i)
+	}
+	c.wait(bft.Second)
+	for _, e := range h.envelopes(bft.TypeCheckpoint) {
+		var x bftpb.Checkpoint
+		must(t, x.UnmarshalVT(e.Payload))
+		if d := crypto.Hash("wrong", []byte{byte(x.Seq)}); string(x.State) != string(d[:]) {
+			t.Fatalf("a second digest for %d", x.Seq)
+		}
+	}
+}
+
+func pathOf(p *bft.SnapshotPart) (path [][]byte) {
+	for _, d := range p.Path {
+		path = append(path, bytes.Clone(d[:]))
+	}
+	return path
+}

@@ -471,18 +471,25 @@ func TestRule15ExecutesAndServesWhileChangingViews(t *testing.T) {
 	c := started(t, 4, nil)
 	c.commit(3)
 	h := c.alone(3)
+	accepted := c.bundle(counter.Add(1))
+	c.give(accepted, 3)
+	must(t, c.hand(letter{0, 3, c.prePrepare(0, 0, 4, accepted)}))
 	_ = c.handAll(3, c.viewChange(0, 1, 0, nil), c.viewChange(2, 1, 0, nil))
 	if !h.info().Changing {
 		t.Fatal("it did not join")
 	}
+	c.tell(3, 0, commit(4, proposal(c.now, accepted)), 0, 1, 2)
+	if i := h.info(); i.Executed != 4 || !i.Changing {
+		t.Fatalf("what a quorum has committed is not executed: %+v", i)
+	}
 	b := c.bundle(counter.Add(1))
 	p := proposal(c.now, b)
-	must(t, c.hand(letter{1, 3, c.committedData(0, 4, p, []*bft.Bundle{b}, 0, 1, 2)}))
-	if i := h.info(); i.Executed != 4 || !i.Changing {
+	must(t, c.hand(letter{1, 3, c.committedData(0, 5, p, []*bft.Bundle{b}, 0, 1, 2)}))
+	if i := h.info(); i.Executed != 5 || !i.Changing {
 		t.Fatalf("what a certificate proves is not executed: %+v", i)
 	}
 	h.sent = nil
-	must(t, c.hand(letter{1, 3, c.frame(bft.TypeFetch, &bftpb.Fetch{Kind: 4, From: 4, To: 4})}))
+	must(t, c.hand(letter{1, 3, c.frame(bft.TypeFetch, &bftpb.Fetch{Kind: 4, From: 4, To: 5})}))
 	if len(h.sentKind(bft.TypeData)) != 1 {
 		t.Fatal("it does not serve what it has")
 	}
