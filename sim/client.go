@@ -226,6 +226,20 @@ func (c *clientHost) record(x *ongoing, r bft.CallResult) {
 		return // it never happened, and whatever shows otherwise breaks the history
 	}
 	w.history.calls = append(w.history.calls, entry)
+	if r.Err == nil && x.how == ordered && chance(c.load.r, w.opts.Load.Linearizable) {
+		c.readAfter(x.in.key)
+	}
+}
+
+// readAfter has the next client read at once what this one has been told is written: whoever
+// answers that too early is found out (rule 27).
+func (c *clientHost) readAfter(key string) {
+	in := input{kind: opGet, key: key}
+	if key == "" {
+		in.kind = opNumber
+	}
+	other := c.w.clients[(c.id+1)%c.w.opts.Load.Clients]
+	c.w.q.after(0, func() { other.invoke(in, linearizable, 0, func() {}) })
 }
 
 // mayFail tells whether a call may end in an error: one that was given up, and a read that met

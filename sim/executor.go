@@ -78,7 +78,12 @@ func (x *executor) restore(r *bft.Restored) error {
 // later runs do when everything that was given to the executor before is done, after a time.
 func (x *executor) later(cost Duration, do func()) {
 	h := x.h
-	h.execFree = max(h.execFree, h.w.q.now) + between(h.r, 0, bft.Time(cost))
+	least := bft.Time(0)
+	if h.slow > 0 && cost > 0 {
+		cost = h.w.opts.Protocol.RequestTimeout / 10
+		least = bft.Time(cost) / 2
+	}
+	h.execFree = max(h.execFree, h.w.q.now) + between(h.r, least, bft.Time(cost))
 	h.at(h.execFree, do)
 }
 
@@ -109,7 +114,7 @@ func (x *executor) run(r *bft.Ready) {
 	for _, id := range r.Reads {
 		if q := x.h.reads[id]; q != nil {
 			delete(x.h.reads, id)
-			x.later(0, func() { x.answer(q.client, q.query) })
+			x.answer(q.client, q.query) // at once, as beside a batch that is being executed
 		}
 	}
 	for _, p := range r.Serve {

@@ -33,6 +33,9 @@ const (
 	CrashOn FaultKind = "crash on"
 	// SlowDisk makes syncing take twenty times as long at Targets.
 	SlowDisk FaultKind = "slow disk"
+	// SlowMachine makes executing a batch take up to a tenth of the request timeout at Targets: what
+	// the others have executed, and f+1 of them told the client, these do not know yet.
+	SlowMachine FaultKind = "slow machine"
 )
 
 // Fault is one fault of the environment, on Targets, from At until Until.
@@ -94,7 +97,7 @@ func (f *Fault) validate(o *Options) error {
 		if !slices.Contains(crashTypes, f.On) {
 			return fmt.Errorf("sim: fault %v: needs one of %q to wait for", f, crashTypes)
 		}
-	case Crash, Pause, Cut, CutFrom, CutTo, SlowDisk:
+	case Crash, Pause, Cut, CutFrom, CutTo, SlowDisk, SlowMachine:
 		if len(f.Targets) == 0 {
 			return fmt.Errorf("sim: fault %v: needs targets", f)
 		}
@@ -157,7 +160,7 @@ func drawFaults(o *Options) []Fault {
 
 func drawFault(r *rand.Rand, o *Options) Fault {
 	n := o.Protocol.N
-	f := Fault{Kind: pick(r, Crash, Crash, Crash, CrashOn, CrashOn, CrashOn, Pause, Pause, Cut, Cut, CutFrom, CutTo, Lossy, SlowDisk, Blackout)}
+	f := Fault{Kind: pick(r, Crash, Crash, Crash, CrashOn, CrashOn, CrashOn, Pause, Pause, Cut, Cut, CutFrom, CutTo, Lossy, SlowDisk, SlowMachine, SlowMachine, Blackout)}
 	f.At = Duration(between(r, 0, bft.Time(o.Heal)*9/10))
 	long := o.Protocol.RequestTimeout * pick(r, Duration(1), 2, 4)
 	f.Until = min(o.Heal, f.At+Duration(between(r, 1000, bft.Time(long))))
@@ -169,8 +172,12 @@ func drawFault(r *rand.Rand, o *Options) Fault {
 			f.On = pick(r, crashTypes...)
 			f.Until = min(o.Heal, f.At+2*long)
 		}
-	case Cut, CutFrom, CutTo, SlowDisk:
+	case Cut, CutFrom, CutTo, SlowDisk, SlowMachine:
 		count := 1 + r.IntN(n/2)
+		if f.Kind == SlowMachine {
+			count = n - bft.MaxFaulty(n) - 1
+			f.Until = min(o.Heal, f.At+2*long)
+		}
 		for len(f.Targets) < count {
 			if id := bft.ReplicaID(r.IntN(n)); !slices.Contains(f.Targets, id) {
 				f.Targets = append(f.Targets, id)
@@ -234,6 +241,10 @@ func (w *world) begin(f *Fault) {
 		for _, id := range f.Targets {
 			w.hosts[id].disk.slow++
 		}
+	case SlowMachine:
+		for _, id := range f.Targets {
+			w.hosts[id].slow++
+		}
 	}
 }
 
@@ -262,6 +273,10 @@ func (w *world) end(f *Fault) {
 	case SlowDisk:
 		for _, id := range f.Targets {
 			w.hosts[id].disk.slow--
+		}
+	case SlowMachine:
+		for _, id := range f.Targets {
+			w.hosts[id].slow--
 		}
 	case Pause:
 		// The process goes on by itself, see host.pause.

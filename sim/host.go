@@ -30,6 +30,7 @@ type host struct {
 
 	// armed is the fault that crashes this replica at certain messages.
 	armed *Fault
+	slow  int // faults that make executing slow
 
 	// What follows is lost in a crash. life counts the starts, so that events of a past one do nothing.
 	up      bool

@@ -280,7 +280,7 @@ func TestFaultsStayWithinTheBudget(t *testing.T) {
 			t.Errorf("n = %d is drawn %d times in 2000", n, ns[n])
 		}
 	}
-	for _, k := range []FaultKind{Crash, CrashOn, Blackout, Pause, Cut, CutFrom, CutTo, Lossy, SlowDisk} {
+	for _, k := range []FaultKind{Crash, CrashOn, Blackout, Pause, Cut, CutFrom, CutTo, Lossy, SlowDisk, SlowMachine} {
 		if kinds[k] < 100 {
 			t.Errorf("fault %q is drawn %d times in 2000 runs", k, kinds[k])
 		}

@@ -1,6 +1,9 @@
 package byz
 
-import "github.com/baluarte-bft/baluarte/bft"
+import (
+	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/sim/wire"
+)
 
 // Badly signed requests.
 //
@@ -11,9 +14,15 @@ import "github.com/baluarte-bft/baluarte/bft"
 //
 // Aims at: rule 23: what an honest replica signed is not checked again in O and under certificates,
 // or the cluster halts.
-type badSignature struct{ base }
+type badSignature struct {
+	base
+	// left are the proposals until this primary goes quiet, once it has proposed such requests.
+	left int
+}
 
-func newBadSignature(env Env) Adversary { return &badSignature{newBase(env)} }
+func newBadSignature(env Env) Adversary {
+	return &badSignature{base: newBase(env), left: 5 + env.Rand.IntN(30)}
+}
 
 // Checked implements Adversary: every signature is good enough.
 func (a *badSignature) Checked(valid bool) bool {
@@ -23,12 +32,14 @@ func (a *badSignature) Checked(valid bool) bool {
 	return true
 }
 
-// Send implements Adversary: now and then it is slow, so that views change while such requests are
-// prepared.
+// Send implements Adversary: after a while it proposes nothing more, so that views change while
+// such requests are prepared.
 func (a *badSignature) Send(out bft.Outbound) []bft.Outbound {
-	if a.chance(3) {
-		a.lie("withheld message")
-		return nil
+	if wire.TypeOf(out.Frame) == bft.TypePrePrepare && a.own(wire.Envelope(out.Frame)) {
+		if a.left--; a.left < 0 && a.counts["badly signed request taken"] > 0 {
+			a.lie("withheld pre-prepare")
+			return nil
+		}
 	}
 	return []bft.Outbound{out}
 }
