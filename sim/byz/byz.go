@@ -149,7 +149,6 @@ func (b *base) Reply(frame []byte) [][]byte            { return [][]byte{frame} 
 func (b *base) Inject(bft.Time) []bft.Outbound         { return nil }
 func (b *base) lie(name string)                        { b.counts[name]++ }
 func (b *base) own(e *bftpb.Envelope) bool             { return e != nil && e.Signer == uint32(b.Self) }
-func (b *base) primary(view uint64) bft.ReplicaID      { return bft.Primary(bft.View(view), b.N) }
 func (b *base) chance(percent int) bool                { return b.Rand.IntN(100) < percent }
 func (b *base) envelopeFrame(e *bftpb.Envelope) []byte { return wire.Frame(bft.MessageType(e.Type), e) }
 
