@@ -235,3 +235,19 @@ func pathOf(p *bft.SnapshotPart) (path [][]byte) {
 	}
 	return path
 }
+
+// A replica that has executed a checkpoint's number but missed the certificate gets it without new
+// requests, though the others have restarted since it became stable.
+func TestRule21LearnsACertificateThatTheOthersHadBeforeTheyRestarted(t *testing.T) {
+	c := started(t, 4, nil)
+	c.dropWhen = func(l letter) bool { return l.to == 3 && (l.kind() == bft.TypeCheckpoint || l.kind() == bft.TypeData) }
+	c.commit(8)
+	if c.hosts[0].info().Stable != 8 || c.hosts[3].info().Stable != 0 || c.hosts[3].info().Executed != 8 {
+		t.Fatal(c.describe())
+	}
+	for _, h := range c.hosts[:3] {
+		h.start()
+	}
+	c.dropWhen = nil
+	c.passUntil(3*bft.Second, "it has the stable checkpoint", func() bool { return c.hosts[3].info().Stable == 8 })
+}
