@@ -139,7 +139,7 @@ func printMutants(out io.Writer, r *mutants.Report, took time.Duration) error {
 	killed := 0
 	for i := range r.Mutants {
 		m := &r.Mutants[i]
-		verdict, by, seeds := "no", m.By, ""
+		verdict, seeds := "no", ""
 		if m.Killed {
 			verdict = "yes"
 			killed++
@@ -148,9 +148,14 @@ func printMutants(out io.Writer, r *mutants.Report, took time.Duration) error {
 			seeds = fmt.Sprint(*m.SeedsMedian)
 		}
 		if m.Error != "" {
-			verdict, by = "error", m.Error
+			verdict = "error"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%v\n", m.Name, verdict, by, seeds, m.Took.Round(100*time.Millisecond))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%v\n", m.Name, verdict, m.By, seeds, m.Took.Round(100*time.Millisecond))
+	}
+	for i := range r.Mutants {
+		if m := &r.Mutants[i]; m.Error != "" {
+			fmt.Fprintf(w, "\n%s: %s\n", m.Name, m.Error)
+		}
 	}
 	fmt.Fprintf(w, "\nkilled %d of %d in %v\n", killed, len(r.Mutants), took.Round(time.Second))
 	return w.Flush()

@@ -131,8 +131,9 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 type runner struct {
 	Options
 	temp string
-	// tested: the tests pass without a patch.
-	tested bool
+	// tested: the tests were run without a patch, and noTests says why they cannot judge.
+	tested  bool
+	noTests error
 }
 
 func (r *runner) progress(number int, name, format string, args ...any) {
@@ -264,10 +265,10 @@ func (r *runner) tests(ctx context.Context, number int, m *Mutant, overlay strin
 		if err == nil && failed != "" {
 			err = fmt.Errorf("%s fails without a patch too", failed)
 		}
-		if err != nil {
-			return "", fmt.Errorf("no seed failed, and the tests cannot judge it: %w", err)
-		}
-		r.tested = true
+		r.tested, r.noTests = true, err
+	}
+	if r.noTests != nil {
+		return "", fmt.Errorf("no seed failed, and the tests cannot judge it: %w", r.noTests)
 	}
 	r.progress(number, m.Name, "tests")
 	return r.test(ctx, overlay)
