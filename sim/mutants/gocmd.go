@@ -119,30 +119,36 @@ func verdict(out []byte) (*failure, error) {
 	return &failure{result.Failed.Options.Seed, result.Failed.Failure.Oracle}, nil
 }
 
-// test runs the tests of the core. It returns the one that fails, or "". One that passes when it is
-// tried again by itself fails now and then, for reasons of its own, and is not believed.
+// test runs the tests of the core on a mutant. It returns the one that kills it, or "". A test that
+// passes when it is tried again by itself, or fails without the patch too, fails for reasons of
+// its own and is not believed.
 func (r *runner) test(ctx context.Context, overlay string) (string, error) {
 	failed, err := r.goTest(ctx, overlay, "./bft/...")
 	if err != nil || len(failed) == 0 {
 		return "", err
 	}
 	for _, f := range failed {
-		again, err := r.goTest(ctx, overlay, f.Package, "-run", "^"+f.Test+"$")
+		alone := []string{f.Package, "-run", "^" + f.Test + "$"}
+		again, err := r.goTest(ctx, overlay, alone...)
 		if err != nil {
 			return "", err
 		}
-		if len(again) > 0 {
-			return f.String(), nil
+		if len(again) == 0 {
+			continue
 		}
+		if without, err := r.goTest(ctx, "", alone...); err != nil || len(without) > 0 {
+			continue
+		}
+		return f.String(), nil
 	}
-	return "", fmt.Errorf("%s fails, but not when it is tried again", failed[0])
+	return "", fmt.Errorf("%s fails, but not each time, or without the patch too: no test can judge the mutant before that is mended", failed[0])
 }
 
 // goTest runs tests and returns those that fail.
-func (r *runner) goTest(ctx context.Context, overlay, packages string, flags ...string) ([]testName, error) {
+func (r *runner) goTest(ctx context.Context, overlay string, what ...string) ([]testName, error) {
 	// Vet is off: a mutant may well look odd, and that must not count as a kill.
 	args := append(withOverlay([]string{"test"}, overlay), "-json", "-count=1", "-vet=off", "-timeout=5m")
-	out, err := goCommand(ctx, r.Root, append(append(args, flags...), packages)...)
+	out, err := goCommand(ctx, r.Root, append(args, what...)...)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}

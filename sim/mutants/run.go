@@ -131,9 +131,6 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 type runner struct {
 	Options
 	temp string
-	// tested: the tests were run without a patch, and noTests says why they cannot judge.
-	tested  bool
-	noTests error
 }
 
 func (r *runner) progress(number int, name, format string, args ...any) {
@@ -201,7 +198,8 @@ func (r *runner) judge(ctx context.Context, number int, m *Mutant) (Outcome, err
 	if n, ok := median(counts, r.Repeat); ok {
 		return Outcome{Killed: true, By: oracles(by), SeedsMedian: &n}, nil
 	}
-	test, err := r.tests(ctx, number, m, overlay)
+	r.progress(number, m.Name, "tests")
+	test, err := r.test(ctx, overlay)
 	return Outcome{Killed: test != "", By: test}, err
 }
 
@@ -255,23 +253,6 @@ func oracles(by []string) string {
 		}
 	}
 	return strings.Join(once, ", ")
-}
-
-// tests runs the tests of the core on a mutant, and returns the one that fails.
-func (r *runner) tests(ctx context.Context, number int, m *Mutant, overlay string) (string, error) {
-	if !r.tested {
-		r.progress(0, "without a patch", "tests")
-		failed, err := r.test(ctx, "")
-		if err == nil && failed != "" {
-			err = fmt.Errorf("%s fails without a patch too", failed)
-		}
-		r.tested, r.noTests = true, err
-	}
-	if r.noTests != nil {
-		return "", fmt.Errorf("no seed failed, and the tests cannot judge it: %w", r.noTests)
-	}
-	r.progress(number, m.Name, "tests")
-	return r.test(ctx, overlay)
 }
 
 var errNoGo = errors.New("the go command is not in PATH: it is needed to build the mutants")
