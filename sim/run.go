@@ -310,16 +310,9 @@ func (w *world) liveness(oracle string) string {
 	return oracle
 }
 
-// patience is how long things may take: ten request timeouts, the bound of L1 and L2. When f disks
-// are lost all start anew, the lost ones may be the next f primaries, and it is not time that
-// D1 is about.
-func (w *world) patience() bft.Time {
-	limit := 10 * bft.Time(w.opts.Protocol.RequestTimeout)
-	if w.phase == phaseLoss {
-		limit *= 3
-	}
-	return limit
-}
+// patience is how long things may take: ten request timeouts, the bound of L1 and L2. It holds even
+// when f disks are lost, all start anew, and the lost ones are the next f primaries.
+func (w *world) patience() bft.Time { return 10 * bft.Time(w.opts.Protocol.RequestTimeout) }
 
 // lose crashes everybody and takes the disks of f replicas away, those of the adversary first.
 // What was acknowledged must be there all the same (oracle D1): the others execute again all
