@@ -24,7 +24,8 @@ func (r *Replica) onPrePrepare(p *prePrepare) error {
 // keepEarly keeps a pre-prepare that comes before its time: the watermarks and views of replicas
 // move at different moments (rule 6). One per number, in the newest view.
 func (r *Replica) keepEarly(p *prePrepare) error {
-	if old := r.early[p.seq]; old != nil && old.view >= p.view {
+	// What belongs to the present view, above all an entry of its O, gives way to nothing.
+	if old := r.early[p.seq]; old != nil && (old.view == r.view || p.view != r.view && old.view >= p.view) {
 		return ErrNotRelevant
 	}
 	r.early[p.seq] = p
@@ -80,7 +81,7 @@ func (r *Replica) timely(p Proposal) bool {
 	if p == Null {
 		return true
 	}
-	behind := r.cfg.ClockBehind << min(r.change.backoff, 20)
+	behind := r.cfg.ClockBehind << min(r.change.failures, 20)
 	return p.Time <= r.clock+r.cfg.ClockAhead && p.Time >= r.clock-behind
 }
 
@@ -355,7 +356,7 @@ func (r *Replica) onExecuted(x *Executed) {
 	}
 	r.executed, r.time = x.Seq, x.Time
 	s := r.slots[x.Seq]
-	r.pool.executed(s.bundles, r.now)
+	r.pool.executed(s.bundles, x.Again)
 	r.applyMarks(x.Marks)
 	// Progress of the view itself, not of what it inherited, lets the back-off shrink (rule 11).
 	if s.pre != nil && s.pre.view == r.view && !s.inO && !r.changing {

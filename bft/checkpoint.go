@@ -80,13 +80,13 @@ func (r *Replica) countCheckpoint(c *checkpoint) error {
 		return ErrTooOld
 	}
 	at := r.check.votes[s]
-	if at == nil {
-		r.makeRoom(signer, s)
-		at = map[ReplicaID]*checkpoint{}
-		r.check.votes[s] = at
-	}
 	if at[signer] != nil {
 		return ErrNotRelevant
+	}
+	r.makeRoom(signer)
+	if at = r.check.votes[s]; at == nil {
+		at = map[ReplicaID]*checkpoint{}
+		r.check.votes[s] = at
 	}
 	at[signer] = c
 	r.tryStable(s)
@@ -95,7 +95,7 @@ func (r *Replica) countCheckpoint(c *checkpoint) error {
 
 // makeRoom bounds the numbers for which checkpoints of one signer are kept: beyond the window a
 // newer one displaces its oldest. A quorum far ahead is recognised by its newest checkpoints.
-func (r *Replica) makeRoom(signer ReplicaID, s Seq) {
+func (r *Replica) makeRoom(signer ReplicaID) {
 	limit := int(2*r.cfg.Window/r.cfg.Interval) + 1
 	var mine []Seq
 	for _, x := range sortedSeqs(r.check.votes, 0) {

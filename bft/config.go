@@ -84,13 +84,18 @@ func (c *Config) Validate() error {
 	bad(c.MaxBundleOps >= 1 && c.MaxBundleOps <= WindowOps, "max bundle operations: %d is not within 1 to %d", c.MaxBundleOps, WindowOps)
 	bad(c.MaxBundleBytes >= 1024 && c.MaxBundleBytes <= MaxBundleBytes, "max bundle bytes: %d is not within 1024 to %d", c.MaxBundleBytes, MaxBundleBytes)
 	bad(c.MaxBatchOps >= c.MaxBundleOps, "max batch operations: less than one bundle's %d", c.MaxBundleOps)
-	bad(c.MaxBatchBytes >= c.MaxBundleBytes && c.MaxBatchBytes <= MaxProposalBytes, "max batch bytes: %d is not within one bundle's %d and %d", c.MaxBatchBytes, c.MaxBundleBytes, MaxProposalBytes)
+	bad(c.MaxBatchBytes >= c.MaxBundleBytes+64 && c.MaxBatchBytes <= MaxProposalBytes, "max batch bytes: %d is not within one signed bundle's %d and %d", c.MaxBatchBytes, c.MaxBundleBytes+64, MaxProposalBytes)
 	bad(c.MaxPoolBytes >= c.MaxBatchBytes, "max pool bytes: less than one batch")
 	bad(c.PoolFloor >= c.MaxBundleOps, "pool floor: less than one bundle's operations")
 	bad(c.RequestTimeout > 0 && c.MaxTimeout >= c.RequestTimeout, "request timeout: must be positive and at most the maximum timeout")
 	bad(c.SuspectFloor > 0 && c.SuspectFloor <= c.RequestTimeout, "suspect floor: must be positive and at most the request timeout")
 	bad(c.StatusInterval > 0, "status interval: must be positive")
 	bad(c.ClockAhead > 0 && c.ClockBehind > 0, "clock bounds: must be positive")
+	// What a view-change must hold in the worst case: for each number a certificate in which f liars
+	// padded their envelopes to the limit.
+	n, f := len(c.Members), MaxFaulty(len(c.Members))
+	worst := int(c.Window) * (f*(maxVotes*48+160) + (Quorum(n)-1-f)*260 + 200)
+	bad(worst <= MaxFrameBytes, "window: with %d members a view-change over a window of %d may need %d bytes, a frame holds %d", n, c.Window, worst, MaxFrameBytes)
 	return errors.Join(errs...)
 }
 
@@ -98,12 +103,12 @@ func (c *Config) Validate() error {
 const (
 	MaxMembers     = 64
 	MaxWindow      = 4096
-	MaxFrameBytes  = 8 << 20
+	MaxFrameBytes  = 16 << 20
 	MaxBundleBytes = 2 << 20
 	// MaxProposalBundles and MaxProposalBytes bound a proposal, whatever bounds its primary chose
 	// for itself: what a backup checks is the same for all (rule 3).
 	MaxProposalBundles = 1024
-	MaxProposalBytes   = MaxFrameBytes / 2
+	MaxProposalBytes   = 4 << 20
 	// PartSize is the size of the parts in which a snapshot travels.
 	PartSize = 256 << 10
 )

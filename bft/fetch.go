@@ -122,7 +122,7 @@ func (r *Replica) onFetch(from ReplicaID, f *fetch) error {
 	if !r.help.mayServe(from, r.now) {
 		return ErrBusy
 	}
-	d, room := &data{}, MaxFrameBytes/2
+	d, room := &data{}, MaxFrameBytes-1<<16
 	switch f.kind {
 	case fetchBundles:
 		for _, id := range f.digests {
@@ -146,7 +146,7 @@ func (r *Replica) onFetch(from ReplicaID, f *fetch) error {
 			}
 		}
 	case fetchCommitted:
-		r.serveCommitted(f, d, room)
+		r.serveCommitted(f, d, MaxFrameBytes/2)
 	case fetchState:
 		r.serveState(from, f)
 		return nil

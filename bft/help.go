@@ -144,23 +144,67 @@ func (r *Replica) sendStatus(to ReplicaID, asked *status) {
 	}
 	if asked != nil {
 		s.starting, s.answersStart, s.boot = false, true, asked.boot
-		s.newest = r.newestOf(to)
+		s.newest = r.newestOf(to, asked.stable)
 	}
 	r.send(to, statusFrame(s))
 }
 
-// newestOf collects what this replica holds signed by a member.
-func (r *Replica) newestOf(id ReplicaID) []*Envelope {
+// newestOf collects what this replica holds signed by a member above that member's stable
+// checkpoint. The newest alone would not do: with a pipeline, a commit of a lower number is often
+// younger than the prepare of a higher one.
+func (r *Replica) newestOf(id ReplicaID, stable Seq) []*Envelope {
 	n := &r.help.newest[id]
 	var out []*Envelope
+	seen, room := map[*Envelope]bool{}, MaxFrameBytes/4
+	add := func(e *Envelope) {
+		if !seen[e] && len(out) < maxNewest && room > len(e.Payload) {
+			seen[e] = true
+			room -= len(e.Payload) + 128
+			out = append(out, e)
+		}
+	}
+	if n.vc != nil {
+		add(n.vc.env)
+	}
 	if n.votes != nil {
-		out = append(out, n.votes.env)
+		add(n.votes.env)
 	}
 	if n.pre != nil {
-		out = append(out, n.pre.env)
+		add(n.pre.env)
 	}
-	if n.vc != nil && len(n.vc.env.Payload) < MaxFrameBytes/4 {
-		out = append(out, n.vc.env)
+	seqs := sortedSeqs(r.slots, stable)
+	slices.Reverse(seqs) // the highest first, should there be no room for all
+	for _, seq := range seqs {
+		s := r.slots[seq]
+		for _, v := range s.votesOf(id) {
+			add(v.env)
+		}
+		if s.pre != nil && s.pre.env.Signer == id {
+			add(s.pre.env)
+		}
+	}
+	return out
+}
+
+// votesOf gives every envelope with votes of a member that a slot holds, in certificates too.
+func (s *slot) votesOf(id ReplicaID) []*votes {
+	var out []*votes
+	for _, v := range []*votes{s.prepares[id].votes, s.commits[id].votes} {
+		if v != nil {
+			out = append(out, v)
+		}
+	}
+	var certs []*votes
+	if s.prepared != nil {
+		certs = append(certs, s.prepared.votes...)
+	}
+	if s.done != nil {
+		certs = append(certs, s.done.votes...)
+	}
+	for _, v := range certs {
+		if v.env.Signer == id {
+			out = append(out, v)
+		}
 	}
 	return out
 }

@@ -128,10 +128,10 @@ type request struct {
 
 // Bounds of single messages: what an honest replica sends stays below them.
 const (
-	maxVotes        = 64
+	maxVotes        = 16
 	maxFetchDigests = 256
 	maxCommitted    = 64
-	maxNewest       = 4
+	maxNewest       = 2048
 	maxPathLen      = 32
 )
 
@@ -352,13 +352,14 @@ func parseViewChange(e *Envelope) (*viewChange, error) {
 
 func encodeViewChange(v View, stable Seq, cert []*checkpoint, prepared []*preparedCert) []byte {
 	p := bftpb.ViewChange{View: uint64(v), Stable: uint64(stable)}
-	index := map[*Envelope]uint32{}
+	index := map[Digest]uint32{} // not by pointer: restored certificates have copies
 	add := func(e *Envelope) uint32 {
-		if i, ok := index[e]; ok {
+		id := e.Digest()
+		if i, ok := index[id]; ok {
 			return i
 		}
 		i := uint32(len(p.Envelopes))
-		index[e] = i
+		index[id] = i
 		p.Envelopes = append(p.Envelopes, e.pb())
 		return i
 	}

@@ -273,6 +273,7 @@ func (r *Replica) enterView(nv *newView, vcs []*viewChange, o selection) {
 		}
 	}
 	r.record(keyNewView(), encodeNewViewRecord(nv, o.maxS))
+	r.record(keyUsed(), dataFrame(&data{viewChanges: vcs})[1:])
 	r.inO = o.maxS
 	r.lowerMark(o.maxS)
 	for s, x := range r.slots {

@@ -52,7 +52,8 @@ type pending struct {
 	elem   *list.Element
 	since  Time // slotTime when it entered its stage
 	born   Time
-	seq    Seq // of the accepted proposal that covers it; 0: none
+	seq    Seq  // of the accepted proposal that covers it; 0: none
+	again  bool // to be ordered though it was executed, see onRequest
 }
 
 func (p *pool) init() {
@@ -105,7 +106,11 @@ func (r *Replica) onRequest(u *Unverified, q *request) error {
 		return ErrNotRelevant
 	}
 	st := r.pool.standing(b)
-	if st == decided {
+	// A member that passes on an opening which was executed here lately has lost sight of it, by a
+	// restart or a state transfer, and will suspect the primary: ordered again, it executes
+	// nothing and is answered as before.
+	again := st == decided && b.Opens() && !q.heard && r.isPrimary()
+	if st == decided && !again {
 		if q.heard {
 			r.out.replay = append(r.out.replay, b)
 		}
@@ -118,7 +123,7 @@ func (r *Replica) onRequest(u *Unverified, q *request) error {
 		return ErrBusy
 	}
 	p := r.pool.keep(b, r.now)
-	p.heard = q.heard
+	p.heard, p.again = q.heard, again
 	if !q.heard {
 		p.by, p.member = u.from, true
 		r.pool.members[u.from] += max(1, len(b.Ops))
@@ -223,14 +228,15 @@ func (p *pool) proposed(b *body, seq Seq) {
 	}
 }
 
-// executed drops bundles that have been ordered and remembers them for retries.
-func (p *pool) executed(bundles []*Bundle, now Time) {
+// executed drops bundles that have been ordered and remembers them for retries, unless these
+// are to be ordered again.
+func (p *pool) executed(bundles []*Bundle, again []Digest) {
 	for _, b := range bundles {
 		p.rateOps += len(b.Ops)
 		if x := p.all[b.Digest]; x != nil {
 			p.drop(x)
 		}
-		if _, ok := p.recent[b.Digest]; !ok {
+		if _, ok := p.recent[b.Digest]; !ok && !slices.Contains(again, b.Digest) {
 			p.recent[b.Digest] = struct{}{}
 			p.recentLog = append(p.recentLog, b.Digest)
 		}
@@ -345,14 +351,14 @@ func (p *pool) batch(cfg *Config, r *Replica) (ids []Digest, bundles []*Bundle) 
 				r.checkBundle(x)
 				continue
 			}
-			if p.standing(x.bundle) == decided {
+			if !x.again && p.standing(x.bundle) == decided {
 				p.drop(x)
 				if x.heard {
 					r.out.replay = append(r.out.replay, x.bundle)
 				}
 				continue
 			}
-			if ops+len(x.bundle.Ops) > cfg.MaxBatchOps || size+x.bundle.Size() > cfg.MaxBatchBytes || len(ids) >= maxFetchDigests {
+			if len(ids) > 0 && ops+len(x.bundle.Ops) > cfg.MaxBatchOps || len(ids) > 0 && size+x.bundle.Size() > cfg.MaxBatchBytes || len(ids) >= maxFetchDigests {
 				return ids, bundles
 			}
 			ops, size = ops+len(x.bundle.Ops), size+x.bundle.Size()
@@ -411,11 +417,12 @@ func (r *Replica) tickPool(step Time) {
 	}
 }
 
-// uncommitted is the number of accepted proposals that are not committed.
+// uncommitted is the number of accepted proposals that are not committed. One whose body the
+// primary withholds is not among them: that is its debt, not ours.
 func (r *Replica) uncommitted() Seq {
 	n := Seq(0)
 	for s := r.delivered + 1; s <= r.delivered+r.cfg.Pipeline; s++ {
-		if x := r.slots[s]; x != nil && x.pre != nil && x.done == nil {
+		if x := r.slots[s]; x != nil && x.accepted && x.done == nil {
 			n++
 		}
 	}

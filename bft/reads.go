@@ -24,7 +24,7 @@ func (x *reading) mayCommit(s Seq) { x.mark = max(x.mark, s) }
 // Read registers a read that has just arrived; Ready.Reads names it once it may be answered.
 // ErrBusy: this replica answers no reads now, or too many wait.
 func (r *Replica) Read(id ReadID) error {
-	if !r.maySign() || r.diverged != "" || r.installing || len(r.reads.waiting) >= maxReads {
+	if !r.maySign() || r.diverged != "" || r.installing || r.fetchS.on || r.executed < r.stable || len(r.reads.waiting) >= maxReads {
 		return ErrBusy
 	}
 	if r.executed >= r.reads.mark {

@@ -141,6 +141,8 @@ type Executed struct {
 	Time Time
 	// Marks has every session that the batch opened, used or ended.
 	Marks []SessionMark
+	// Again are the bundles with a result that is not final: repeated, they are ordered again.
+	Again []Digest
 }
 
 // WindowOps is the number of sequence numbers that a session may have open: from the lowest

@@ -221,6 +221,7 @@ func (r *Replica) maySign() bool { return !r.start.on && r.amnesiac == "" }
 func (r *Replica) becomeAmnesiac(why string) {
 	if r.amnesiac == "" {
 		r.amnesiac = why
+		r.record(keyAmnesiac(), []byte(why)) // a restart heals nothing (rule 19)
 		// What waits for a signature was promised by records that are now in doubt.
 		r.out.pending = map[uint64]*signing{}
 		r.out.sign, r.out.votes = nil, nil

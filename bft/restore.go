@@ -24,6 +24,8 @@ const (
 	recViewChange recordKind = 'v' // → payload of the newest own view-change
 	recNewView    recordKind = 'w' // → envelope of the newest accepted new-view
 	recDraft      recordKind = 'd' // → payload of the newest own new-view
+	recUsed       recordKind = 'u' // → view-changes of the newest accepted new-view
+	recAmnesiac   recordKind = 'm' // → why this replica signs no more
 )
 
 // cutKinds are cut behind a stable checkpoint.
@@ -47,6 +49,8 @@ func keyStable() []byte                { return []byte{byte(recStable)} }
 func keyViewChange() []byte            { return []byte{byte(recViewChange)} }
 func keyNewView() []byte               { return []byte{byte(recNewView)} }
 func keyDraft() []byte                 { return []byte{byte(recDraft)} }
+func keyUsed() []byte                  { return []byte{byte(recUsed)} }
+func keyAmnesiac() []byte              { return []byte{byte(recAmnesiac)} }
 
 func encodeBody(b *body) []byte {
 	p := bftpb.Data{Bodies: []*bftpb.Body{{Bundles: joinDigests(b.list)}}}
@@ -98,7 +102,7 @@ func (r *Replica) restore(x Restored) error {
 		kind recordKind
 		read func(Seq, View, KV) error
 	}{
-		{recStable, r.restoreStable}, {recViewChange, r.restoreViewChange}, {recNewView, r.restoreNewView}, {recDraft, r.restoreDraft},
+		{recStable, r.restoreStable}, {recViewChange, r.restoreViewChange}, {recNewView, r.restoreNewView}, {recUsed, r.restoreUsed}, {recDraft, r.restoreDraft}, {recAmnesiac, r.restoreAmnesiac},
 		{recBody, r.restoreBody}, {recAccepted, r.restoreAccepted}, {recProposed, r.restoreProposed}, {recPrepared, r.restorePrepared},
 		{recCommitted, r.restoreCommitted}, {recCheckpoint, r.restoreCheckpoint},
 	}
@@ -136,6 +140,7 @@ func keyNumbers(key []byte) (Seq, View) {
 // restoreState puts the executed state under the records.
 func (r *Replica) restoreState(x Restored) {
 	r.executed, r.delivered, r.time = x.Executed, x.Executed, x.Time
+	r.reads.mark = max(r.reads.mark, r.stable) // what the records that were cut had in them (rule 27)
 	for i := range x.Marks {
 		r.pool.learn(&x.Marks[i])
 	}
@@ -228,6 +233,32 @@ func (r *Replica) restoreNewView(_ Seq, _ View, kv KV) error {
 			r.early[pre.seq] = pre // taken over again when this replica may vote
 		}
 	}
+	return nil
+}
+
+// restoreUsed brings back the view-changes that the present view's new-view names, for those who
+// have not entered it yet.
+func (r *Replica) restoreUsed(_ Seq, _ View, kv KV) error {
+	var p bftpb.Data
+	if err := p.UnmarshalVT(kv.Value); err != nil || !p.Strict() {
+		return errRecord
+	}
+	for _, x := range p.ViewChanges {
+		e, err := envelopeFrom(x)
+		if err != nil {
+			return err
+		}
+		vc, err := parseViewChange(e)
+		if err != nil {
+			return err
+		}
+		r.change.used = append(r.change.used, vc)
+	}
+	return nil
+}
+
+func (r *Replica) restoreAmnesiac(_ Seq, _ View, kv KV) error {
+	r.amnesiac = string(kv.Value)
 	return nil
 }
 

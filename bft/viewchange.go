@@ -21,6 +21,8 @@ type change struct {
 	offered    map[ReplicaID]*newView
 	failed     bool // the primary of this view has offered an invalid new-view
 	progressed bool // a number proposed fresh in this view was executed
+	failures   uint // failed views, for rule 5's bound into the past, which has no maximum
+	lookedAt   Time // when the log was last searched for proposals that wait too long
 }
 
 func (c *change) init(n int) {
@@ -28,12 +30,21 @@ func (c *change) init(n int) {
 	c.offered = make(map[ReplicaID]*newView, n)
 }
 
+// lookInterval is how often the log is searched for proposals that wait too long.
+const lookInterval = 20 * Millisecond
+
 // progress shrinks the back-off, at most once per view (rule 11).
 func (c *change) progress(v View) {
 	c.progressed = true
-	if c.backoff > 0 && c.halved != v {
+	if c.halved == v && c.backoff+c.failures > 0 {
+		return
+	}
+	c.halved = v
+	if c.backoff > 0 {
 		c.backoff--
-		c.halved = v
+	}
+	if c.failures > 0 {
+		c.failures--
 	}
 }
 
@@ -83,9 +94,13 @@ func (r *Replica) tickView() {
 		r.suspect()
 		return
 	}
+	if r.now-r.change.lookedAt < lookInterval {
+		return
+	}
+	r.change.lookedAt = r.now
 	// A number that is committed but not executed counts too: the primary has left a gap below it.
-	for s := r.delivered + 1; s <= r.delivered+64; s++ {
-		if x := r.slots[s]; x != nil && x.since != 0 && (x.pre != nil && x.pre.view == r.view || x.done != nil) && r.now-x.since > t {
+	for _, x := range r.slots {
+		if x.seq > r.delivered && x.since != 0 && (x.pre != nil && x.pre.view == r.view || x.done != nil) && r.now-x.since > t {
 			r.suspect()
 			return
 		}
@@ -109,7 +124,11 @@ func (r *Replica) suspect() {
 
 // fail backs off if the view that ends was of no use (rule 11).
 func (r *Replica) fail() {
-	if !r.change.progressed && r.timeout() < r.cfg.MaxTimeout {
+	if r.change.progressed {
+		return
+	}
+	r.change.failures++
+	if r.timeout() < r.cfg.MaxTimeout {
 		r.change.backoff++
 	}
 }
