@@ -64,6 +64,9 @@ func (r *Replica) acceptFresh(p *prePrepare) error {
 		}
 		return ErrNotRelevant
 	}
+	if s.done != nil && s.done.view > p.view {
+		return ErrTooOld
+	}
 	if s.done != nil && s.done.prop.Digest() != p.digest() {
 		return fmt.Errorf("%w: pre-prepare for %d, which committed something else", ErrInvalid, p.seq)
 	}
@@ -355,12 +358,17 @@ func (r *Replica) onExecuted(x *Executed) {
 		panic(fmt.Sprintf("bft: the host executed %d after %d", x.Seq, r.executed))
 	}
 	r.executed, r.time = x.Seq, x.Time
-	s := r.slots[x.Seq]
-	r.pool.executed(s.bundles, x.Again)
-	r.applyMarks(x.Marks)
-	// Progress of the view itself, not of what it inherited, lets the back-off shrink (rule 11).
-	if s.pre != nil && s.pre.view == r.view && !s.inO && !r.changing {
-		r.change.progress(r.view)
+	if s := r.slots[x.Seq]; s != nil {
+		r.pool.executed(s.bundles, x.Again)
+		// Progress of the view itself, not of what it inherited, lets the back-off shrink (rule 11).
+		if s.pre != nil && s.pre.view == r.view && !s.inO && !r.changing {
+			r.change.progress(r.view)
+		}
 	}
+	r.applyMarks(x.Marks)
 	r.reads.executed(r.executed, &r.out.reads)
+	if s, ok := r.check.ahead[x.Seq]; ok {
+		delete(r.check.ahead, x.Seq)
+		r.onSnapshot(s)
+	}
 }

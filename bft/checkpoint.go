@@ -9,6 +9,8 @@ type checkpoints struct {
 	// mine are the digests of this replica's states by number; said is what it has promised in
 	// checkpoints: never a second digest for a number, not even after a repair (rule 22).
 	mine, said map[Seq]CheckpointInfo
+	// ahead are snapshots of numbers whose execution the host has not reported yet.
+	ahead map[Seq]Snapshot
 	// votes by number and signer; each signer has at most as many as fit the window.
 	votes map[Seq]map[ReplicaID]*checkpoint
 	// certified is the newest certificate seen, for a number that may be ahead of this replica.
@@ -17,6 +19,7 @@ type checkpoints struct {
 
 func (c *checkpoints) init() {
 	c.mine, c.said = map[Seq]CheckpointInfo{}, map[Seq]CheckpointInfo{}
+	c.ahead = map[Seq]Snapshot{}
 	c.votes = map[Seq]map[ReplicaID]*checkpoint{}
 }
 
@@ -24,6 +27,11 @@ func (c *checkpoints) init() {
 // a Checkpoint may promise it (rule 18).
 func (r *Replica) onSnapshot(s Snapshot) {
 	if s.Seq <= r.stable || s.Seq%r.cfg.Interval != 0 {
+		return
+	}
+	if s.Seq > r.executed {
+		// The host may report in any order; the number counts once its execution is reported too.
+		r.check.ahead[s.Seq] = s
 		return
 	}
 	info := CheckpointInfo{Seq: s.Seq, State: s.State, History: s.History}
@@ -34,7 +42,7 @@ func (r *Replica) onSnapshot(s Snapshot) {
 		return
 	}
 	r.check.mine[s.Seq] = info
-	if _, said := r.check.said[s.Seq]; !said {
+	if _, said := r.check.said[s.Seq]; !said && r.diverged == "" {
 		r.check.said[s.Seq] = info
 		r.record(keyCheckpoint(s.Seq), encodeCheckpoint(info))
 		r.sayCheckpoint(info)

@@ -250,9 +250,13 @@ func (r *Replica) helpPeer(to ReplicaID, s *status) {
 	case !r.changing && r.change.newView != nil && (s.view < r.view || s.view == r.view && s.changing):
 		r.send(to, envelopeFrame(r.change.newView.env))
 	}
-	if r.check.certified != nil && s.stable < r.check.certified[0].info.Seq && s.executed < r.check.certified[0].info.Seq {
-		r.send(to, dataFrame(&data{checkpoint: r.check.certified}))
-	} else if own := r.check.own; own != nil && s.stable < own.info.Seq {
+	own, cert := r.check.own, r.check.certified
+	switch {
+	case cert != nil && s.stable < cert[0].info.Seq && (s.executed < cert[0].info.Seq || own == nil || own.info.Seq < cert[0].info.Seq):
+		// Also for one that has executed it and missed the certificate, when this replica's own
+		// checkpoint is no longer at hand, after a restart.
+		r.send(to, dataFrame(&data{checkpoint: cert}))
+	case own != nil && s.stable < own.info.Seq:
 		r.send(to, envelopeFrame(own.env))
 	}
 	if s.view == r.view && !s.changing && !r.changing {

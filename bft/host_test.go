@@ -27,6 +27,8 @@ type host struct {
 	boots   uint64
 	skew    bft.Time
 
+	lateDone                                         []bft.Done
+	snapshotFirst                                    bool
 	slowDisk, slowSigner, slowChecker, lateSnapshots bool
 	heldSnapshots                                    []bft.Snapshot
 	unsynced                                         []bft.Record
@@ -218,6 +220,11 @@ func (h *host) carryOut(r bft.Ready) {
 	}
 	if r.Install != nil {
 		d.Installed = h.install(r.Install)
+	}
+	if h.snapshotFirst && len(d.Snapshots) > 0 {
+		h.done = append(h.done, bft.Done{Snapshots: d.Snapshots})
+		h.lateDone = append(h.lateDone, bft.Done{Executed: d.Executed})
+		d.Snapshots, d.Executed = nil, nil
 	}
 	h.done = append(h.done, d)
 }

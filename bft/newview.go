@@ -1,6 +1,9 @@
 package bft
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+)
 
 // selection is what a quorum of view-changes determines: the numbers from the highest stable
 // checkpoint to the highest prepared number, each with its proposal (OSDI'99 §4.4, O).
@@ -172,6 +175,7 @@ func (r *Replica) finishNewView(d *newViewDraft) {
 		refs = append(refs, vcRef{vc.env.Signer, vc.digest})
 	}
 	payload := encodeNewView(d.view, refs, pres)
+	r.change.draft = payload
 	r.record(keyDraft(), payload) // there is one new-view per view, its bytes durable, as with view-changes
 	r.signThen(TypeNewView, payload, func(e *Envelope) {
 		if r.change.proposing != d {
@@ -189,6 +193,10 @@ func (r *Replica) onNewView(nv *newView) error {
 	case nv.view < r.view || nv.view == r.view && !r.changing:
 		return ErrTooOld
 	case nv.view == r.view && c.failed:
+		return ErrNotRelevant
+	}
+	if nv.env.Signer == r.cfg.Self && !bytes.Equal(nv.env.Payload, c.draft) {
+		r.becomeAmnesiac("a peer holds a new-view of this replica that its records lack")
 		return ErrNotRelevant
 	}
 	if old := c.offered[nv.env.Signer]; old != nil && old.view >= nv.view {

@@ -269,6 +269,7 @@ func (r *Replica) restoreDraft(_ Seq, _ View, kv KV) error {
 	if err != nil {
 		return err
 	}
+	r.change.draft = payload
 	if !r.changing || nv.view != r.view {
 		return nil
 	}

@@ -131,6 +131,7 @@ func (r *Replica) onInstalled(x *Installed) {
 		return
 	}
 	r.installing = false
+	clear(r.check.ahead) // of the state that was replaced
 	cert := f.cert
 	*f = stateFetch{}
 	if !x.OK || x.Seq != cert[0].info.Seq {

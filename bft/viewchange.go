@@ -16,6 +16,8 @@ type change struct {
 	newView  *newView
 	// proposing is the new-view that this replica, as primary, is putting together.
 	proposing *newViewDraft
+	// draft is the payload of the newest new-view of this replica's own.
+	draft []byte
 	// offered are new-views that wait for view-changes, the newest of each member: none can
 	// push out another's.
 	offered    map[ReplicaID]*newView

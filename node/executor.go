@@ -87,10 +87,10 @@ func (e *executor) execute(b *bft.Batch) {
 	out := n.machine.Execute(b)
 	n.executed.Store(uint64(b.Seq))
 	e.backlog.Add(-1)
+	n.inbox.report(func(d *bft.Done) { d.Executed = append(d.Executed, out.Executed) })
 	if b.Checkpoint {
 		e.snapshot(b.Seq)
 	}
-	n.inbox.report(func(d *bft.Done) { d.Executed = append(d.Executed, out.Executed) })
 	ops := 0
 	for i := range out.Replies {
 		ops += len(b.Bundles[i].Ops)
@@ -117,6 +117,9 @@ func (e *executor) snapshot(seq bft.Seq) {
 // reply sends the results of a bundle on the connection that it came on, if it came on one. The
 // replier that the client named sends them in full, others their digest (rule 28).
 func (e *executor) reply(b *bft.Bundle, r *exec.Reply) {
+	if info := e.n.info.Load(); info != nil && info.Diverged != "" {
+		return // a state that differs from the quorum's answers nobody (rule 22)
+	}
 	to, ok := e.n.routes.take(keyOfBundle(b))
 	if !ok {
 		return

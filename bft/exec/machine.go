@@ -92,6 +92,20 @@ func (m *Machine) Marks() []bft.SessionMark {
 	return marks
 }
 
+// again names the bundles of which a result is not final.
+func again(b *bft.Batch, replies []Reply) []bft.Digest {
+	var out []bft.Digest
+	for i := range replies {
+		for _, r := range replies[i].Results {
+			if len(r) > 0 && !Status(r[0]).Final() {
+				out = append(out, b.Bundles[i].Digest)
+				break
+			}
+		}
+	}
+	return out
+}
+
 // Execute executes the batch, whose number must be the next. Bundles and their operations are
 // not kept. It panics if the number is another, or if Restore left the machine unusable: the
 // host would diverge from its peers.
@@ -114,7 +128,7 @@ func (m *Machine) Execute(b *bft.Batch) Outcome {
 		m.digests = append(m.digests, out.Replies[i].Digest())
 	}
 	m.history.Append(HistoryLeaf(b.Seq, b.Digest, crypto.MerkleRoot(m.digests)))
-	out.Executed = bft.Executed{Seq: b.Seq, Time: m.time, Marks: m.takeMarks()}
+	out.Executed = bft.Executed{Seq: b.Seq, Time: m.time, Marks: m.takeMarks(), Again: again(b, out.Replies)}
 	return out
 }
 
