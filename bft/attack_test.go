@@ -352,4 +352,3 @@ func TestAttackTransferPastAnOpeningThatWaits(t *testing.T) {
 	c.commit(30)
 	c.passUntil(20*bft.Second, "converges", c.converged)
 }
-

@@ -422,7 +422,7 @@ func (r *Replica) tickPool(step Time) {
 func (r *Replica) uncommitted() Seq {
 	n := Seq(0)
 	for s := r.delivered + 1; s <= r.delivered+r.cfg.Pipeline; s++ {
-		if x := r.slots[s]; x != nil && x.accepted && x.done == nil {
+		if x := r.slots[s]; x != nil && x.accepted && x.pre.view == r.view && x.done == nil {
 			n++
 		}
 	}
