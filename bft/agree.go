@@ -366,7 +366,7 @@ func (r *Replica) onExecuted(x *Executed) {
 		}
 	}
 	r.applyMarks(x.Marks)
-	r.reads.executed(r.executed, &r.out.reads)
+	r.releaseReads()
 	if s, ok := r.check.ahead[x.Seq]; ok {
 		delete(r.check.ahead, x.Seq)
 		r.onSnapshot(s)

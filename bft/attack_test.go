@@ -352,3 +352,106 @@ func TestAttackTransferPastAnOpeningThatWaits(t *testing.T) {
 	c.commit(30)
 	c.passUntil(20*bft.Second, "converges", c.converged)
 }
+
+// 17. Clients that name sessions which do not exist keep new clients out, cheaply.
+func TestAttackParkedBundlesKeepNewClientsOut(t *testing.T) {
+	c := started(t, 4, nil)
+	c.commit(1)
+	ops := make([][]byte, 256)
+	for i := range ops {
+		ops[i] = []byte{0}
+	}
+	flood := func() {
+		for k := 0; k < 64; k++ {
+			key := c.ring.NewKey([32]byte{40, byte(k)})
+			for j := 0; j < 2; j++ {
+				c.give(c.seal(key, &bft.Bundle{Client: key.Public(), Session: 1 << 40, First: 1 + 256*uint64(j), Ops: ops, Expires: c.now}))
+			}
+		}
+	}
+	flood()
+	victim := c.ring.NewKey([32]byte{41})
+	b := c.bundleOf(victim, 0, 1, counter.Add(1))
+	for i := 0; i < 200; i++ {
+		c.give(b)
+		c.pass(100 * bft.Millisecond)
+		for _, x := range c.hosts[0].batches {
+			if x.Bundles[0].Digest == b.Digest {
+				return
+			}
+		}
+		flood() // what was dropped is sent again
+	}
+	t.Fatalf("20 s: a new client gets nothing but Busy: replica 0 sent it %d times; view %d", len(c.hosts[0].busy), c.hosts[0].info().View)
+}
+
+// 18. After a restart the mark of reads is above what the view's new-view has proven not to have committed.
+func TestAttackMarkRaisedAgainByRestart(t *testing.T) {
+	c := started(t, 4, nil)
+	h := c.alone(3)
+	b := c.bundle(counter.Add(1))
+	c.give(b, 3)
+	_ = c.hand(letter{0, 3, c.prePrepare(0, 0, 1, b)})
+	c.tell(3, 0, prepare(1, proposal(c.now, b)), 1, 2)
+	if _, ok := h.voted(bft.PhaseCommit, 0, 1); !ok {
+		t.Fatal("no commit")
+	}
+	vcs := []*bftpb.Envelope{c.viewChange(0, 1, 0, nil), c.viewChange(1, 1, 0, nil), c.viewChange(2, 1, 0, nil)}
+	_ = c.handAll(3, vcs...)
+	_ = c.hand(letter{1, 3, c.framed(c.newView(1, vcs))})
+	must(t, h.replica.Read(1))
+	h.turn()
+	if len(h.reads) != 1 {
+		t.Fatal("read 1 waits", c.describe())
+	}
+	h.crash()
+	h.start()
+	h.reads = nil
+	c.answerStart(h, []int{0, 1})
+	must(t, h.replica.Read(2))
+	h.turn()
+	c.wait(3 * bft.Second)
+	if len(h.reads) != 1 || h.info().Changing {
+		t.Fatalf("read 2 is not answered (nothing above 0 has committed), and the replica leaves the view for it: %s", c.describe())
+	}
+}
+
+// 19. A replica whose state differs still answers reads that came before it found out.
+func TestAttackDivergedAnswersWaitingReads(t *testing.T) {
+	c := started(t, 4, nil)
+	h := c.hosts[3]
+	h.corrupt = func(s *bft.Snapshot) { s.State = bft.Digest{66} }
+	c.commit(7)
+	// 3 prepares 9 with the others, but executes neither 8 nor 9 yet: 8's commits are held back from it.
+	held := []letter{}
+	c.dropWhen = func(l letter) bool {
+		if l.to == 3 && (l.kind() == bft.TypeVotes) {
+			held = append(held, l)
+			return true
+		}
+		return l.to == 3 && (l.kind() == bft.TypeData || l.kind() == bft.TypeStatus)
+	}
+	c.commit(2)
+	c.dropWhen = func(l letter) bool { return l.to == 3 && l.kind() == bft.TypeData }
+	// The prepares first: the mark rises to 9.
+	p := c.hosts[0].batches[8].Proposal
+	c.tell(3, 0, prepare(9, p), 1, 2)
+	if err := h.replica.Read(1); err != nil {
+		t.Fatal(err)
+	}
+	h.turn()
+	if len(h.reads) != 0 {
+		t.Skip("read did not wait", c.describe())
+	}
+	first := false // it knew that it had diverged while the read still waited
+	for _, l := range held {
+		_ = c.hand(l)
+		first = first || h.info().Diverged != "" && len(h.reads) == 0
+	}
+	c.settle()
+	i := h.info()
+	if first && i.Diverged != "" && len(h.reads) > 0 {
+		t.Fatalf("a diverged replica (%s) answered a linearizable read at %d", i.Diverged, i.Executed)
+	}
+	t.Log(i.Executed, i.Diverged, len(h.reads))
+}

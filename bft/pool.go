@@ -19,13 +19,14 @@ type pool struct {
 	// newestSession: ids come from a counter, so a session at or below it without a mark has ended.
 	newestSession SessionID
 	// recent are bundles that were executed lately, so that retries are answered, not ordered.
-	recent    map[Digest]struct{}
-	recentLog []Digest
-	members   map[ReplicaID]int // operations told by each member
-	ops       int               // of all bundles
-	waiting   int               // of those in fresh and passed
-	peak      float64           // of ops, decaying
-	bytes     int
+	recent                 map[Digest]struct{}
+	recentLog              []Digest
+	members                map[ReplicaID]int // operations told by each member
+	ops                    int               // of all bundles that are not parked
+	parkedOps, parkedBytes int
+	waiting                int     // of those in fresh and passed
+	peak                   float64 // of ops, decaying
+	bytes                  int
 	// slotTime advances while the primary has room to propose: only then does it owe us (rule 14).
 	slotTime Time
 	rate     float64 // operations executed per second, smoothed
@@ -116,7 +117,7 @@ func (r *Replica) onRequest(u *Unverified, q *request) error {
 		}
 		return ErrNotRelevant
 	}
-	if !r.admit(b, q.heard, u.from) {
+	if !r.admit(b, st == unknown, q.heard, u.from) {
 		if q.heard {
 			r.out.busy = append(r.out.busy, b)
 		}
@@ -141,10 +142,14 @@ func (r *Replica) onRequest(u *Unverified, q *request) error {
 // admit bounds what waits (rule 26): in all by what recent throughput executes in half a
 // timeout, never below the floor, and in equal shares; what a member passes on counts
 // against that member's share.
-func (r *Replica) admit(b *Bundle, heard bool, from ReplicaID) bool {
+func (r *Replica) admit(b *Bundle, park, heard bool, from ReplicaID) bool {
 	p := &r.pool
 	limit := max(r.cfg.PoolFloor, int(p.rate*float64(r.cfg.RequestTimeout)/float64(2*Second)))
 	if p.bytes+b.Size() > r.cfg.MaxPoolBytes {
+		return false
+	}
+	// What waits for sessions that may not exist keeps nobody else out.
+	if park && (p.parkedOps+len(b.Ops) > limit/2 || p.parkedBytes+b.Size() > r.cfg.MaxPoolBytes/4) {
 		return false
 	}
 	if !heard {
@@ -175,17 +180,25 @@ func (p *pool) keep(b *Bundle, now Time) *pending {
 	return x
 }
 
+// account books what enters a stage, or leaves it with negative amounts.
+func (p *pool) account(stage *list.List, ops, size int) {
+	if stage == p.parked {
+		p.ops -= ops
+		p.parkedOps, p.parkedBytes = p.parkedOps+ops, p.parkedBytes+size
+	} else {
+		p.waiting += ops
+	}
+}
+
 // move puts x at the end of a stage; nil: of none.
 func (p *pool) move(x *pending, to *list.List) {
 	ops := max(1, len(x.bundle.Ops))
 	if x.stage != nil {
 		x.stage.Remove(x.elem)
-		if x.stage != p.parked {
-			p.waiting -= ops
-		}
+		p.account(x.stage, -ops, -x.bundle.Size())
 	}
-	if to != nil && to != p.parked {
-		p.waiting += ops
+	if to != nil {
+		p.account(to, ops, x.bundle.Size())
 	}
 	x.stage, x.elem, x.since = to, nil, p.slotTime
 	if to != nil {

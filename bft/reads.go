@@ -35,11 +35,17 @@ func (r *Replica) Read(id ReadID) error {
 	return nil
 }
 
-func (x *reading) executed(e Seq, out *[]ReadID) {
+// releaseReads lets those go whose mark is executed, unless this replica's state is in doubt: then
+// they wait for its repair (rule 22).
+func (r *Replica) releaseReads() {
+	x := &r.reads
+	if r.diverged != "" || r.installing {
+		return
+	}
 	keep := x.waiting[:0]
 	for _, w := range x.waiting {
-		if w.mark <= e {
-			*out = append(*out, w.id)
+		if w.mark <= r.executed {
+			r.out.reads = append(r.out.reads, w.id)
 		} else {
 			keep = append(keep, w)
 		}
@@ -55,5 +61,5 @@ func (r *Replica) lowerMark(maxS Seq) {
 		w := &r.reads.waiting[i]
 		w.mark = min(w.mark, maxS)
 	}
-	r.reads.executed(r.executed, &r.out.reads)
+	r.releaseReads()
 }

@@ -418,7 +418,9 @@ func (r *Replica) restorePrepared(s Seq, v View, kv KV) error {
 		x.prepared = c
 	}
 	r.promises[promise{s, v, PhaseCommit}] = pre.digest()
-	r.reads.mayCommit(s)
+	if r.changing || v >= r.view || s <= r.inO {
+		r.reads.mayCommit(s) // else the new-view has proven that it did not commit (rule 27)
+	}
 	if v == r.view && !r.changing {
 		x.committing = x.pre != nil && x.pre.view == v
 		r.sayAgain(PhaseCommit, s, pre.digest())

@@ -155,7 +155,7 @@ func (r *Replica) onInstalled(x *Installed) {
 	}
 	r.restartPool()
 	r.deliver()
-	r.reads.executed(r.executed, &r.out.reads)
+	r.releaseReads()
 }
 
 // dropDecided drops bundles that the installed state has decided.

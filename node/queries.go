@@ -49,7 +49,12 @@ func (n *Node) query(c *transport.ClientConn, frame []byte) error {
 	}
 	w := waitingQuery{conn: c, query: q, since: time.Now()}
 	if q.Consistency == bft.Stale {
-		n.answer(w)
+		// The core judges linearizable reads; this is the same judgement (rules 19 and 22).
+		if info := n.info.Load(); info != nil && (info.Diverged != "" || info.Amnesiac != "") {
+			n.refuse(w)
+		} else {
+			n.answer(w)
+		}
 		return nil
 	}
 	id, ok := n.queries.wait(w)
