@@ -93,7 +93,7 @@ func parse(name string, text []byte) (*Mutant, error) {
 		*into = strings.TrimSpace(*into + " " + comment)
 	}
 	if m.Title == "" || m.Breaks == "" || m.Notices == "" {
-		return nil, errors.New("the head must have a title, a line with Breaks: and one with Notices:")
+		return nil, errors.New("the head must have a title, a line with Breaks and one with Notices")
 	}
 	if len(files) == 0 {
 		return nil, errors.New("there is no diff")
