@@ -13,18 +13,19 @@ import (
 	"github.com/baluarte-bft/baluarte/node/store"
 )
 
-// openStore opens the store. If it is damaged and the operator accepts the loss, it begins anew.
+// openStore opens the store. If it is damaged or gone and the operator accepts the loss, it begins
+// anew; so it does after a rebuild that was cut short, which looks like an init that was.
 func (n *Node) openStore() (*store.State, error) {
 	o := store.Options{Dir: n.opts.Dir, FS: n.opts.FS, Identity: identity(n.opts.Core), Durable: n.inbox.persisted, Fatal: n.fatal}
 	s, st, err := store.Open(o)
-	lost := errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrNotInitialised) && !errors.Is(err, store.ErrUnfinished)
+	lost := errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrNotInitialised)
 	if lost && n.opts.AcceptLoss {
 		log.Errorf("%v", err)
 		aside, rebuildErr := store.Rebuild(n.opts.FS, n.opts.Dir, identity(n.opts.Core), "its store was damaged or gone, and the operator accepted the loss")
 		if rebuildErr != nil {
 			return nil, rebuildErr
 		}
-		log.Errorf("the damaged store was moved to %s; this replica begins anew and signs nothing", aside)
+		log.Errorf("what was left of the store was moved to %s; this replica begins anew and signs nothing", aside)
 		s, st, err = store.Open(o)
 	}
 	if err != nil {

@@ -99,6 +99,13 @@ func unfinished(fsys vfs.FS, dir string) (bool, error) {
 	return m.starts == 0 && m.lsn == 0, m.file.Close()
 }
 
+// Begun tells whether dir holds a store that Init has made, whatever became of it since.
+// fsys is nil for the operating system's files.
+func Begun(fsys vfs.FS, dir string) (bool, error) {
+	fsys = orDisk(fsys)
+	return exists(fsys, fsys.PathJoin(dir, birthName))
+}
+
 func exists(fsys vfs.FS, path string) (bool, error) {
 	_, err := fsys.Stat(path)
 	if err == nil || notExist(err) {
@@ -154,6 +161,9 @@ func createDB(fsys vfs.FS, dir string, birth []byte, amnesiac string) (err error
 	return db.Close()
 }
 
+// initOnce is what to do about a store that is not there.
+const initOnce = "a new replica is made by init; if this one has ever run, its records are lost and it must not be initialised again under the same key"
+
 // readBirth reads and checks the birth file.
 func readBirth(fsys vfs.FS, dir string) (*Birth, []byte, error) {
 	path := fsys.PathJoin(dir, birthName)
@@ -165,7 +175,7 @@ func readBirth(fsys vfs.FS, dir string) (*Birth, []byte, error) {
 		if _, dbErr := fsys.Stat(fsys.PathJoin(dir, dbName)); dbErr == nil {
 			return nil, nil, damaged(path, "the birth record is gone though a database is there", nil)
 		}
-		return nil, nil, fmt.Errorf("%w: %s has no birth record; a new replica is made by init; if this one has ever run, its records are lost and it must not be initialised again under the same key", ErrNotInitialised, dir)
+		return nil, nil, fmt.Errorf("%w: %s has no birth record; %s", ErrNotInitialised, dir, initOnce)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("store: %w", err)
@@ -190,9 +200,10 @@ func (b *Birth) matches(dir string, id Identity) error {
 	return nil
 }
 
-// Rebuild begins anew in the directory of a damaged store, as an amnesiac: the
+// Rebuild begins anew in the directory of a damaged or lost store, as an amnesiac: the
 // replica will execute and serve, but sign nothing. Database, birth record, mark and
-// snapshots are moved to a directory lost-<n> beside them, whose path is returned.
+// snapshots, as far as they are there, are moved to a directory lost-<n> beside them, whose
+// path is returned. If it is cut short, it can be run again.
 // reason is what Status will say.
 func Rebuild(fsys vfs.FS, dir string, id Identity, reason string) (string, error) {
 	fsys = orDisk(fsys)
@@ -222,7 +233,7 @@ func Rebuild(fsys vfs.FS, dir string, id Identity, reason string) (string, error
 			return "", fmt.Errorf("store: moving the damaged store aside: %w", err)
 		}
 	}
-	if err := errors.Join(syncDir(fsys, aside), syncDir(fsys, dir)); err != nil {
+	if err := errors.Join(syncDir(fsys, aside), syncDir(fsys, dir), syncDir(fsys, fsys.PathDir(dir))); err != nil {
 		return "", fmt.Errorf("store: %w", err)
 	}
 	return aside, create(fsys, dir, id, reason)
@@ -234,7 +245,7 @@ func lockDir(fsys vfs.FS, dir string) (io.Closer, error) {
 	case err == nil:
 		return lock, nil
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("%w: there is no directory %s; make it with init", ErrNotInitialised, dir)
+		return nil, fmt.Errorf("%w: there is no directory %s; %s", ErrNotInitialised, dir, initOnce)
 	case errors.Is(err, fs.ErrPermission) && !lockHeld(err):
 		return nil, fmt.Errorf("store: %w", err)
 	}
