@@ -27,7 +27,7 @@ type httpServer struct {
 func listenHTTP(addr string) (*httpServer, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, portInUse(addr, err)
+		return nil, fmt.Errorf("%w (metrics and health: http in config.yaml)", portInUse(addr, err))
 	}
 	return &httpServer{listener: l, done: make(chan struct{})}, nil
 }

@@ -63,7 +63,7 @@ type Replica struct {
 	// Services are those that the manifest lists, by name.
 	Services map[string]exec.Factory
 	// AcceptLoss: the operator has decided that the replica begins anew, without a
-	// vote, if its data is damaged.
+	// vote, if its data is damaged or gone.
 	AcceptLoss bool
 }
 
@@ -168,7 +168,7 @@ func (p *Program) root() *cobra.Command {
 		return usage("%v; see %s --help", err, cmd.CommandPath())
 	})
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Hidden: true, RunE: help})
+	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Show the help of a command", RunE: help})
 	root.AddCommand(p.upCommand(), p.downCommand(), p.logsCommand(), p.statusCommand(),
 		p.runCommand(), p.initCommand(), p.keysCommand(), p.manifestCommand(),
 		p.invokeCommand(), p.queryCommand(), p.versionCommand())

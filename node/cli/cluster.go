@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -158,6 +159,12 @@ func (c *cluster) fillHome(i int, key *crypto.PrivateKey, httpPort int) error {
 // database, whose birth record makes every later loss noticed (rule 19). A config that is
 // there stays.
 func initHome(dir string, m *config.Manifest, cfg *config.Config, member crypto.PublicKey) error {
+	if born, err := isBorn(dir); err != nil {
+		return err
+	} else if born {
+		return fmt.Errorf("%s says that the data of this replica was begun already, and that is done once: start it with run --home %s",
+			filepath.Join(dir, config.BornFile), dir)
+	}
 	if err := putManifest(filepath.Join(dir, config.ManifestFile), m); err != nil {
 		return err
 	}
@@ -165,20 +172,28 @@ func initHome(dir string, m *config.Manifest, cfg *config.Config, member crypto.
 		return err
 	}
 	h := &config.Home{Dir: dir, Config: cfg}
-	return store.Init(nil, h.DataDir(), store.Identity{Cluster: m.ID(), Member: member})
+	if err := store.Init(nil, h.DataDir(), store.Identity{Cluster: m.ID(), Member: member}); err != nil {
+		return err
+	}
+	return noteBirth(dir, m)
 }
 
-// putManifest writes a manifest where none is; one of the same cluster stays.
+// putManifest writes a manifest where none is; an equal one stays.
 func putManifest(path string, m *config.Manifest) error {
 	err := config.WriteFile(path, m.Encode(), 0o644)
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	there, err := config.ReadManifest(path)
-	if err == nil && there.ID() != m.ID() {
-		err = fmt.Errorf("%s is the manifest of another cluster, %s: choose another directory", path, there.ID().Short())
+	switch {
+	case err != nil:
+		return err
+	case there.ID() != m.ID():
+		return fmt.Errorf("%s is there already, the manifest of another cluster, %s: choose another directory", path, there.ID().Short())
+	case !bytes.Equal(there.Encode(), m.Encode()):
+		return fmt.Errorf("%s is there already, with other addresses: remove it if those that you give now are right", path)
 	}
-	return err
+	return nil
 }
 
 // newClientKey makes the key of the commands that call a cluster.

@@ -26,8 +26,8 @@ func (p *Program) serviceCommand(service Service) *cobra.Command {
 // codecFlags say how operations and results of any service are written.
 type codecFlags struct{ hex bool }
 
-func (f *codecFlags) add(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&f.hex, "hex", false, "the operation and the result are in hexadecimal")
+func (f *codecFlags) add(cmd *cobra.Command, what string) {
+	cmd.Flags().BoolVar(&f.hex, "hex", false, what+" are in hexadecimal")
 }
 
 // decode reads an operation from the argument, or from the standard input if it is "-".
@@ -70,7 +70,8 @@ func (p *Program) queryCommand() *cobra.Command {
 	var mode modeFlags
 	return p.callCommand("query SERVICE QUESTION", "Ask any service, and print its answer",
 		`Asks a question, as the service defines it, that changes nothing. The question - is read from the standard input.
-The answer is linearizable unless --stale.`,
+The answer reflects every operation that ended before (it is linearizable), with --ordered too, which costs an
+agreement but is never contended by writes. With --stale it may be old.`,
 		p.example("query counter get", "query --ordered counter get"),
 		&codec, &mode)
 }
@@ -102,10 +103,12 @@ func (p *Program) callCommand(use, short, long, example string, codec *codecFlag
 			}
 			return codec.print(s, result)
 		})}
-	codec.add(cmd)
+	what := "the operation and the result"
 	if mode != nil {
 		mode.add(cmd)
+		what = "the question and the answer"
 	}
+	codec.add(cmd, what)
 	s.addFlags(cmd)
 	return cmd
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/baluarte-bft/baluarte/bft/exec"
 	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/node/config"
-	"github.com/baluarte-bft/baluarte/node/store"
 )
 
 func (p *Program) runCommand() *cobra.Command {
@@ -48,7 +47,7 @@ keys new and init make one.`,
 	}
 	cmd.Flags().StringVar(&home, "home", "", "home directory of the replica")
 	pass.add(cmd)
-	cmd.Flags().BoolVar(&acceptLoss, "accept-loss", false, "if the data is damaged, set it aside and begin anew without a vote; what the replica promised is forgotten")
+	cmd.Flags().BoolVar(&acceptLoss, "accept-loss", false, "if the data is damaged or gone, set aside what is left and begin anew without a vote; what the replica promised is forgotten")
 	cmd.Flags().BoolVar(&lifeline, "lifeline", false, "")
 	if err := cmd.Flags().MarkHidden("lifeline"); err != nil {
 		panic(err)
@@ -90,16 +89,14 @@ func (p *Program) runReplica(ctx context.Context, dir string, acceptLoss bool, p
 	if m := home.Config.Limits.Memory; m > 0 {
 		debug.SetMemoryLimit(int64(m))
 	}
+	if err := renewNote(home, acceptLoss); err != nil {
+		return err
+	}
 	r := Replica{Home: home, Services: map[string]exec.Factory{}, AcceptLoss: acceptLoss}
 	for _, s := range services {
 		r.Services[s.Name] = s.New
 	}
-	err = p.Run(ctx, r)
-	var damage *store.DamageError
-	if errors.As(err, &damage) {
-		err = fmt.Errorf("%w; to accept it: run --home %s --accept-loss", err, dir)
-	}
-	return err
+	return explainLoss(home, p.Run(ctx, r))
 }
 
 // setLog directs the log to the standard error, as the config says.
@@ -129,7 +126,7 @@ func setLog(home *config.Home) error {
 }
 
 func (p *Program) initCommand() *cobra.Command {
-	var dir, home, manifest string
+	var dir, home, manifest, http string
 	var pass passphraseFlag
 	cmd := &cobra.Command{
 		Use:   "init [--dir DIR | --home DIR --manifest FILE]",
@@ -139,15 +136,19 @@ With --manifest it also puts that manifest there, for a cluster that runs elsewh
 
 With --home: begins the data of a new replica, once. The home has its key already (keys new);
 the manifest must list it. A replica that has run before is never begun again under the same key:
-what it has promised would be forgotten.`,
-		Example: p.example("init --dir ./cluster", "init --dir ./cluster --manifest manifest.yaml", "init --home ./r0 --manifest manifest.yaml"),
+what it has promised would be forgotten. --http is the address of its metrics and health, a
+loopback one or off; replicas that share a machine need one each.`,
+		Example: p.example("init --dir ./cluster", "init --dir ./cluster --manifest manifest.yaml", "init --home ./r0 --manifest manifest.yaml", "init --home ./r0 --manifest manifest.yaml --http 127.0.0.1:9471"),
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if home != "" {
 				if cmd.Flags().Changed("dir") {
 					return usage("init takes --dir for a client or --home for a replica, not both")
 				}
-				return p.initReplica(home, manifest, pass.reader(p))
+				return p.initReplica(home, manifest, http, pass.reader(p))
+			}
+			if http != "" {
+				return usage("--http is for a replica: give --home too")
 			}
 			return p.initClient(dir, manifest)
 		},
@@ -155,6 +156,7 @@ what it has promised would be forgotten.`,
 	addDirFlag(cmd, &dir)
 	cmd.Flags().StringVar(&home, "home", "", "home directory of a replica")
 	cmd.Flags().StringVar(&manifest, "manifest", "", "manifest of the cluster, copied into the directory")
+	cmd.Flags().StringVar(&http, "http", "", "address of metrics and health for config.yaml, instead of "+config.DefaultConfig().HTTP)
 	pass.add(cmd)
 	return cmd
 }
@@ -194,7 +196,7 @@ func (p *Program) initClient(dir, manifest string) error {
 }
 
 // initReplica begins the data of the replica whose key is in the home.
-func (p *Program) initReplica(dir, manifest string, passphrase func() ([]byte, error)) error {
+func (p *Program) initReplica(dir, manifest, http string, passphrase func() ([]byte, error)) error {
 	if manifest == "" {
 		return usage("init --home needs --manifest FILE, the manifest of the cluster")
 	}
@@ -216,6 +218,16 @@ func (p *Program) initReplica(dir, manifest string, passphrase func() ([]byte, e
 	}
 	cfg := config.DefaultConfig()
 	cfg.Member = m.Members[self].Name
+	if http != "" {
+		cfg.HTTP = http
+		if err := cfg.Validate(); err != nil {
+			return usage("--http: %v", err)
+		}
+		there, err := config.ReadConfig(filepath.Join(dir, config.ConfigFile))
+		if err == nil && there.HTTP != http {
+			return fmt.Errorf("%s is there already: change http in it, and leave --http out", filepath.Join(dir, config.ConfigFile))
+		}
+	}
 	if err := initHome(dir, m, cfg, key.Public()); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,7 +87,7 @@ func (s *Session) watcher() (*watcher, error) {
 }
 
 // fillPIDs names the processes of replicas on this machine that do not answer, by
-// the locks on their homes.
+// the locks on their homes, and says why those have ended that are not reached.
 func (s *Session) fillPIDs(st *Status) {
 	for i := range st.Replicas {
 		r := &st.Replicas[i]
@@ -94,8 +95,14 @@ func (s *Session) fillPIDs(st *Status) {
 			continue
 		}
 		pid, err := lockHolder(filepath.Join(s.dir, r.name, config.LockFile))
-		if err == nil && (pid != 0 || r.State == StateDisconnected) {
-			r.PID = pid
+		if err != nil || pid == 0 && r.State != StateDisconnected {
+			continue
+		}
+		r.PID = pid
+		// Its last words tell more than that nobody listens. What precedes a crash or an orderly
+		// end is a line of its log, not an error of ours.
+		if why, ok := strings.CutPrefix(lastLine(filepath.Join(s.dir, r.name, config.LogFile)), s.program.Name+": "); ok && r.State == StateDisconnected {
+			r.note = "ended: " + why
 		}
 	}
 }

@@ -250,6 +250,7 @@ func (u *upFlags) awaitReady(ctx context.Context, c *cluster, key *crypto.Privat
 	st.table(u.out)
 	fmt.Fprintf(u.out, "ready: %d of %d replicas agree in view %d; directory %s; cluster %s\n",
 		agreeing, st.N, view, u.dir, c.manifest.ID().Short())
+	s.explain(st)
 	if active < st.N {
 		fmt.Fprintf(u.say, "%s: not active yet: %s\n", u.program.Name, st.notes())
 	}
@@ -278,6 +279,15 @@ func (s *supervisor) hopeless(spare int) bool {
 		}
 	}
 	return n > spare
+}
+
+// explain says of replicas that have ended why.
+func (s *supervisor) explain(st *Status) {
+	for i, c := range s.children {
+		if ends, reason := c.failure(); ends > 0 && !st.Replicas[i].live {
+			st.Replicas[i].note = "ended: " + reason
+		}
+	}
 }
 
 // failures lists why replicas ended.

@@ -18,6 +18,7 @@ const (
 	KeyFile       = "key"           // private key of the replica, mode 0600
 	ManifestFile  = "manifest.yaml" // the cluster's manifest
 	ConfigFile    = "config.yaml"   // what this replica chose for itself; may be missing
+	BornFile      = "born"          // says that the data was begun; outlives the data
 	LogFile       = "log"           // what the replica wrote to its standard error under `up`
 	LockFile      = "lock"          // held by the process that runs the replica
 	ClientKeyFile = "client.key"    // in the directory of a cluster: private key of its client
