@@ -25,6 +25,7 @@ type ClientConn struct {
 	close   sync.Once
 	closing chan struct{}
 	reason  string        // set before closing is closed
+	gone    bool          // likewise: the client went, and was not sent away
 	drained chan struct{} // closed when the reader has ended
 }
 
@@ -73,9 +74,11 @@ func (c *ClientConn) Dropped() uint64 {
 
 // Close ends the connection in the background. The client is told the reason,
 // of which it keeps at most 256 bytes, if it reads within a second; frames still queued are lost.
-func (c *ClientConn) Close(reason string) {
+func (c *ClientConn) Close(reason string) { c.shut(reason, false) }
+
+func (c *ClientConn) shut(reason string, gone bool) {
 	c.close.Do(func() {
-		c.reason = reason
+		c.reason, c.gone = reason, gone
 		c.queue.close()
 		close(c.closing)
 	})
@@ -113,11 +116,15 @@ func (c *ClientConn) serve() {
 func (c *ClientConn) end(err error) {
 	select {
 	case <-c.closing:
-		c.s.infow("client connection closed", "client", c.key.Fingerprint(), "reason", c.reason)
+		logw := c.s.infow
+		if c.gone {
+			logw = log.Debugw
+		}
+		logw("client connection closed", "client", c.key.Fingerprint(), "reason", c.reason)
 		return
 	default:
 	}
-	c.s.logEnd(err, "client", c.key.Fingerprint(), "remote", c.conn.RemoteMultiaddr())
+	c.s.logEnd(err, log.Debugw, "client disconnected", "client", c.key.Fingerprint(), "remote", c.conn.RemoteMultiaddr())
 	c.Close(err.Error())
 	if errors.Is(err, ErrFrame) {
 		drain(c.st)
@@ -129,7 +136,8 @@ func (c *ClientConn) write(limits Limits) {
 	defer c.s.ep.closeLater(c.conn)
 	w := newFrameWriter(c.st, limits.WriteTimeout, clientMessageBytes, &c.s.clientSent)
 	if err := w.run(c.queue, c.closing); err != nil {
-		c.Close("write: " + err.Error())
+		var t interface{ Timeout() bool }
+		c.shut("write: "+err.Error(), !errors.As(err, &t) || !t.Timeout())
 		return
 	}
 	w.timeout, w.deadline = time.Second, time.Time{}

@@ -30,6 +30,11 @@ const (
 	helloBytes = 8 + len(crypto.Digest{})
 )
 
+// protocolID is the id of a protocol in a version.
+func protocolID(prefix string, version uint16) protocol.ID {
+	return protocol.ID(prefix + strconv.Itoa(int(version)))
+}
+
 // protocols selects either protocol in any version, so that a later version
 // gets our refusal instead of multistream's bare "not available".
 func protocols() *multistream.MultistreamMuxer[protocol.ID] {
@@ -48,7 +53,7 @@ func sayHello(st network.MuxedStream, prefix string, version uint16, cluster cry
 	if err := st.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
-	id := protocol.ID(prefix + strconv.Itoa(int(version)))
+	id := protocolID(prefix, version)
 	if err := multistream.SelectProtoOrFail(id, st); err != nil {
 		if errors.Is(err, multistream.ErrNotSupported[protocol.ID]{}) {
 			return fmt.Errorf("%w: the other end does not know %s", ErrWrongVersion, id)

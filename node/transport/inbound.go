@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"sync"
 	"time"
 
@@ -98,7 +99,7 @@ func (s *Server) serve(conn transport.CapableConn) {
 	}
 	var refusal *Refusal
 	if errors.As(err, &refusal) {
-		s.warnw("connection refused", "remote", conn.RemoteMultiaddr(), "protocol", prefix, "error", refusal)
+		s.warnw("connection refused", "remote", conn.RemoteMultiaddr(), "as", path.Base(prefix), "error", refusal)
 		err = s.ep.answerHello(st, refusal)
 	}
 	if err != nil {
@@ -162,21 +163,21 @@ func (s *Server) serveReplica(conn transport.CapableConn, st network.MuxedStream
 	for {
 		frame, err := r.next()
 		if err != nil {
-			s.logEnd(err, "replica", replica, "remote", conn.RemoteMultiaddr())
+			s.logEnd(err, s.infow, "replica disconnected", "replica", replica, "remote", conn.RemoteMultiaddr())
 			return
 		}
 		s.cfg.Handler.FromPeer(replica, frame)
 	}
 }
 
-// logEnd logs the end of an accepted stream: a violation is worth a warning.
-func (s *Server) logEnd(err error, keysAndValues ...any) {
-	keysAndValues = append(keysAndValues, "error", err)
-	if errors.Is(err, ErrFrame) || errors.Is(err, io.ErrUnexpectedEOF) {
-		s.warnw("stream closed: invalid frame", keysAndValues...)
+// logEnd logs the end of an accepted stream. A violation is worth a warning; all other ends are
+// what happens when the other side goes, and are no errors.
+func (s *Server) logEnd(end error, logw func(string, ...any), msg string, keysAndValues ...any) {
+	if errors.Is(end, ErrFrame) || errors.Is(end, io.ErrUnexpectedEOF) {
+		s.warnw("stream closed: invalid frame", append(keysAndValues, "error", end)...)
 		return
 	}
-	s.infow("stream ended", keysAndValues...)
+	logw(msg, append(keysAndValues, "reason", end)...)
 }
 
 // admitClient decides about a client and takes a place for it. The oldest

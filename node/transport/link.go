@@ -247,7 +247,7 @@ func (l *link) setUp() {
 	}
 	l.mu.Unlock()
 	l.connected.Add(1)
-	log.Infow("connected to replica", "replica", l.replica, "protocol", l.prefix)
+	log.Infow("connected to replica", "replica", l.replica, "protocol", protocolID(l.prefix, l.ep.version))
 	l.onState(true, nil)
 }
 
@@ -261,7 +261,7 @@ func (l *link) down(err error) {
 		l.holdQueue()
 	}
 	if was || news {
-		log.Infow("not connected to replica", "replica", l.replica, "protocol", l.prefix, "was", was, "error", err)
+		log.Infow("not connected to replica", "replica", l.replica, "protocol", protocolID(l.prefix, l.ep.version), "was", was, "error", err)
 		l.onState(false, err)
 	}
 }
