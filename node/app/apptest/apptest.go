@@ -57,7 +57,9 @@ func Generate(seed uint64, n int, gen func(r *rand.Rand) []byte) [][]byte {
 //     reference to them is kept;
 //   - queries change nothing, whatever they are;
 //   - a truncated snapshot is refused, and a damaged one does not cause a panic;
-//   - operations of arbitrary bytes do not cause a panic, and all of the above holds for them too.
+//   - operations of arbitrary bytes do not cause a panic, and all of the above holds for them too;
+//   - Validate, if the service has it, says the same of an operation whatever the state, and
+//     leaves its bytes as they are. What it refuses is not applied, as no replica would.
 func Check(t testing.TB, factory app.Factory, ops [][]byte, options ...Option) {
 	t.Helper()
 	c := &checker{factory: factory, queries: ops, seed: 1}
@@ -77,10 +79,16 @@ type checker struct {
 	factory app.Factory
 	queries [][]byte
 	seed    uint64
+	// What Validate says of the operations of a script, by an empty service.
+	accepted, refused [][]byte
 }
 
 // script checks all promises on one list of operations.
 func (c *checker) script(ops [][]byte) error {
+	if err := c.sift(ops); err != nil {
+		return err
+	}
+	ops = c.accepted
 	half := len(ops) / 2
 	want, err := c.plain(ops, half)
 	if err != nil {
@@ -248,10 +256,13 @@ func (c *checker) plain(ops [][]byte, half int) (outcome, error) {
 	if err := s.apply(ops, half, len(ops)); err != nil {
 		return outcome{}, err
 	}
+	if err := c.judge(s.machine); err != nil {
+		return outcome{}, err
+	}
 	return s.finish(ops, middle)
 }
 
-// busy does the same while queries run, and writes the middle snapshot late and beside.
+// busy does the same while queries and Validate run, and writes the middle snapshot late and beside.
 func (c *checker) busy(ops [][]byte, half int) (outcome, error) {
 	s, err := c.subject()
 	if err != nil {
@@ -270,7 +281,7 @@ func (c *checker) busy(ops [][]byte, half int) (outcome, error) {
 			case <-stop:
 				return
 			default:
-				asked = c.ask(s.machine, c.queries)
+				asked = errors.Join(c.ask(s.machine, c.queries), c.judge(s.machine))
 			}
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -171,6 +172,57 @@ func TestCheckFindsPlantedFaults(t *testing.T) {
 		errs := run(fault)
 		if len(errs) != 1 || !strings.Contains(errs[0], want) {
 			t.Errorf("%s: found %q, want %q", fault, errs, want)
+		}
+	}
+}
+
+// strict is a correct service whose Apply relies on Validate, with a place for each fault of that.
+type strict struct {
+	votes
+	fault string
+}
+
+func (s *strict) Validate(op []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.fault == "panics" && len(op) == 0:
+		panic("empty")
+	case s.fault == "writes" && len(op) > 0:
+		op[0]++
+	case s.fault == "state" && s.counts['a'] > 5:
+		return errors.New("enough votes")
+	case s.fault == "refuses all", len(op) != 2:
+		return errors.New("two bytes are needed")
+	}
+	return nil
+}
+
+func (s *strict) Apply(ctx app.Context, op []byte) []byte {
+	if len(op) != 2 {
+		panic("validate lets none of these pass")
+	}
+	return s.votes.Apply(ctx, op)
+}
+
+func TestCheckHeedsValidate(t *testing.T) {
+	for fault, want := range map[string]string{
+		"":            "",
+		"panics":      "validate panics",
+		"writes":      "validate changes the bytes",
+		"state":       "validate looks at the state",
+		"refuses all": "validate refuses every operation",
+	} {
+		r := &recorder{}
+		ops := apptest.Generate(1, 40, func(r *rand.Rand) []byte { return []byte{"abcd"[r.IntN(4)], 0} })
+		apptest.Check(r, func(app.Store) (app.StateMachine, error) {
+			return &strict{votes: votes{counts: make(map[byte]uint64)}, fault: fault}, nil
+		}, ops)
+		if fault == "" && len(r.errors) == 0 {
+			continue
+		}
+		if len(r.errors) != 1 || want == "" || !strings.Contains(r.errors[0], want) {
+			t.Errorf("%q: found %q, want %q", fault, r.errors, want)
 		}
 	}
 }
