@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -376,6 +378,49 @@ func TestDialErrors(t *testing.T) {
 }
 
 // Package bft knows the statuses of results, which package exec makes, by their numbers.
+func TestOpen(t *testing.T) {
+	cl := newCluster(t, 4)
+	dir := t.TempDir()
+	ctx := within(t, patience)
+	write := func(name string, data []byte) {
+		t.Helper()
+		if err := config.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := func(want string) {
+		t.Helper()
+		c, err := Open(ctx, dir)
+		if err == nil {
+			c.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+	refused("there is no " + filepath.Join(dir, "manifest.yaml"))
+	write("manifest.yaml", cl.manifest.Encode())
+	refused("make it with init --dir " + dir)
+	if err := crypto.WriteKeyFile(filepath.Join(dir, "client.key"), testKey("opens"), nil); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Open(ctx, dir, MaxCalls(3))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got, err := c.Invoke(ctx, []byte("add 5")); err != nil || string(got) != "5" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if c.maxCalls != 3 {
+		t.Errorf("the options are lost: at most %d calls", c.maxCalls)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "manifest.yaml"), []byte("format: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused("manifest.yaml: ")
+}
+
 func TestStatusesAreThoseOfExec(t *testing.T) {
 	for s, want := range map[exec.Status]bft.ResultStatus{
 		exec.StatusOK: bft.ResultOK, exec.StatusUnknownSession: bft.ResultUnknownSession, exec.StatusExpired: bft.ResultExpired,

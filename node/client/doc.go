@@ -1,7 +1,7 @@
 // Package client calls the services of a cluster. It believes a result only once f+1 replicas
 // sent it alike, so that up to f lying replicas cannot make it return a wrong one.
 //
-//	c, err := client.Dial(ctx, manifest, key)
+//	c, err := client.Open(ctx, "cluster")                // the directory with manifest and key
 //	defer c.Close()
 //	reply, err := c.Invoke(ctx, op)                      // ordered, executed exactly once
 //	reply, err = c.Query(ctx, q, client.Linearizable)    // a read, not ordered

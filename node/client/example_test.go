@@ -6,26 +6,14 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/node/client"
-	"github.com/baluarte-bft/baluarte/node/config"
 )
 
 // Add to the counter of a cluster, and tell apart what went wrong.
 func Example() {
-	manifest, err := config.ReadManifest("cluster/manifest.yaml")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	key, err := crypto.ReadKeyFile("cluster/client.key", nil)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	c, err := client.Dial(ctx, manifest, key)
+	c, err := client.Open(ctx, "cluster")
 	if err != nil {
 		fmt.Println(err)
 		return
