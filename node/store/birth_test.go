@@ -214,3 +214,39 @@ func (f *cutFS) MkdirAll(dir string, perm os.FileMode) error {
 	}
 	return f.FS.MkdirAll(dir, perm)
 }
+
+// A Rebuild that was cut short, wherever that was, leaves what Open refuses, or an amnesiac; and it
+// can be run again. It never leaves a replica that seems to be new.
+func TestRebuildCutShort(t *testing.T) {
+	for k := int64(0); ; k++ {
+		mem := vfs.NewCrashableMem()
+		if err := mem.MkdirAll("/home/r", 0o700); err != nil { // the disk is new: nothing is there
+			t.Fatal(err)
+		}
+		bad := &cutFS{FS: mem, left: k}
+		_, err := Rebuild(bad, "/home/r", testID, "lost")
+		if !bad.hit {
+			if err != nil || k == 0 {
+				t.Fatal(k, err)
+			}
+			return // it ran to its end
+		}
+		if err == nil {
+			continue
+		}
+		s, st, err := Open(Options{Dir: "/home/r", FS: mem, Identity: testID})
+		if err != nil {
+			if !errors.Is(err, ErrNotInitialised) && !errors.Is(err, ErrDamaged) {
+				t.Fatalf("step %d: %v", k, err)
+			}
+			if _, err := Rebuild(mem, "/home/r", testID, "lost"); err != nil {
+				t.Fatalf("step %d: again: %v", k, err)
+			}
+			s, st = mustOpen(t, mem, "/home/r", nil)
+		}
+		if st.Amnesiac != "lost" {
+			t.Errorf("step %d: amnesiac %q", k, st.Amnesiac)
+		}
+		mustClose(t, s)
+	}
+}
