@@ -77,6 +77,11 @@ func (p *pool) standing(b *Bundle) standing {
 	if _, ok := p.recent[b.Digest]; ok {
 		return decided
 	}
+	return p.standingByState(b)
+}
+
+// standingByState leaves out what only this replica's memory of late knows.
+func (p *pool) standingByState(b *Bundle) standing {
 	if b.Opens() {
 		return proposable
 	}
@@ -107,10 +112,10 @@ func (r *Replica) onRequest(u *Unverified, q *request) error {
 		return ErrNotRelevant
 	}
 	st := r.pool.standing(b)
-	// A member that passes on an opening which was executed here lately has lost sight of it, by a
-	// restart or a state transfer, and will suspect the primary: ordered again, it executes
-	// nothing and is answered as before.
-	again := st == decided && b.Opens() && !q.heard && r.isPrimary()
+	// A member that passes on what was executed here lately, and what marks of sessions do not
+	// tell, such as an opening, has lost sight of it by a restart or a state transfer, and will
+	// suspect the primary: ordered again, it executes nothing and is answered as before.
+	again := st == decided && !q.heard && r.isPrimary() && r.pool.standingByState(b) != decided
 	if st == decided && !again {
 		if q.heard {
 			r.out.replay = append(r.out.replay, b)
@@ -406,7 +411,8 @@ func (r *Replica) tickPool(step Time) {
 	if r.changing || !r.maySign() || r.isPrimary() {
 		return
 	}
-	if r.uncommitted() < r.cfg.Pipeline && !r.behind() {
+	// At the high watermark no primary may propose.
+	if r.uncommitted() < r.cfg.Pipeline && r.delivered < r.high() && !r.behind() {
 		p.slotTime += step
 	}
 	d := r.suspectAfter()

@@ -22,7 +22,8 @@ type Ready struct {
 	// Messages to send. Loss is tolerated, and reordering too.
 	Messages []Outbound
 	// Execute are committed batches, in order of Seq without gaps. Report as Done.Executed; a
-	// batch that ends a checkpoint interval also asks for Done.Snapshots.
+	// batch that ends a checkpoint interval also asks for Done.Snapshots: a snapshot that fails is
+	// tried again until it is durable or a newer one is, for the log is cut behind snapshots only.
 	Execute []*Batch
 	// Replay are bundles that were executed before: send the cached replies again, if the session
 	// still has them, else the refusal that execution would give.

@@ -267,6 +267,12 @@ func TestRule09PreparedCertificateIsKeptAcrossViewsAndRestarts(t *testing.T) {
 	h.sent = nil
 	c.enter(h, 5, c.certify(4, 1, p, 1, 3))
 	shows(5, 4)
+	// A restart finds both certificates, and keeps the one of the higher view.
+	h.start()
+	c.answerStart(h, []int{0, 1})
+	h.sent = nil
+	c.enter(h, 7, c.certify(4, 1, p, 1, 3))
+	shows(7, 4)
 }
 
 func TestRule10OnlyAQuorumsTimerGoesOn(t *testing.T) {

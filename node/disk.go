@@ -70,7 +70,7 @@ func (d *disk) writeLoop() {
 			if len(todo)-i > snapshotBacklog || d.n.ctx.Err() != nil {
 				d.n.metrics.snapshotsSkipped.Inc()
 			} else {
-				d.writeOne(s)
+				d.writeUntilDurable(s, i == len(todo)-1)
 			}
 			if err := s.Close(); err != nil {
 				log.Errorf("closing the snapshot at %d: %v", s.Executed(), err)
@@ -79,14 +79,29 @@ func (d *disk) writeLoop() {
 	}
 }
 
-// writeOne makes a snapshot durable, tells the core, and prunes.
-func (d *disk) writeOne(s *exec.Snapshot) {
+// snapshotRetry is the wait before a snapshot that could not be written is tried again.
+const snapshotRetry = time.Second
+
+// writeUntilDurable tries the newest snapshot again until it is written or a newer one comes: at the
+// high watermark no other checkpoint comes to make up for it.
+func (d *disk) writeUntilDurable(s *exec.Snapshot, newest bool) {
+	for !d.writeOne(s) && newest && d.snapshots.len() == 0 {
+		select {
+		case <-d.n.ctx.Done():
+			return
+		case <-time.After(snapshotRetry):
+		}
+	}
+}
+
+// writeOne makes a snapshot durable, tells the core, and prunes. It is false if nothing was written.
+func (d *disk) writeOne(s *exec.Snapshot) bool {
 	snap, err := d.n.store.WriteSnapshot(s.Executed(), s.HistoryRoot(), s)
 	if err != nil {
 		// Nothing is promised on it: this replica announces no checkpoint until one is written.
 		d.n.metrics.snapshotErrors.Inc()
-		log.Errorf("the snapshot at %d could not be written, so this checkpoint is not announced: %v", s.Executed(), err)
-		return
+		log.Errorf("the snapshot at %d could not be written, so this checkpoint is not announced yet: %v", s.Executed(), err)
+		return false
 	}
 	d.newest.Store(max(d.newest.Load(), uint64(snap.Seq)))
 	d.n.metrics.snapshots.Inc()
@@ -101,6 +116,7 @@ func (d *disk) writeOne(s *exec.Snapshot) {
 	if err := d.n.store.PruneSnapshots(keep); err != nil {
 		log.Warnf("old snapshots could not be removed: %v", err)
 	}
+	return true
 }
 
 // readLoop serves parts.

@@ -1,0 +1,68 @@
+package bft_test
+
+import (
+	"testing"
+
+	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/node/app/counter"
+)
+
+// 20. As the old opening, with a close that came too late: it has no operations that marks could tell of.
+func TestAttackLateCloseDrivesViewChanges(t *testing.T) {
+	c := started(t, 4, nil)
+	c.commit(1)
+	b := c.seal(c.client, &bft.Bundle{Client: c.client.Public(), Session: c.session, First: c.next, Close: true, Expires: 1})
+	c.give(b)
+	c.pass(100 * bft.Millisecond)
+	c.commit(20)
+	for _, i := range []int{3, 2} {
+		c.hosts[i].crash()
+		c.hosts[i].start()
+		c.pass(500 * bft.Millisecond)
+	}
+	c.give(b)
+	c.pass(5 * bft.Second)
+	for _, h := range c.hosts {
+		if i := h.info(); i.View != 0 || i.Changing {
+			t.Fatalf("a repeated, answered close drives replicas out of an honest primary's view:%s", c.describe())
+		}
+	}
+}
+
+// 21. The same by state transfer.
+func TestAttackTransferPastALateClose(t *testing.T) {
+	c := started(t, 4, nil)
+	c.commit(1)
+	c.dropWhen = func(l letter) bool { return l.to == 3 }
+	b := c.seal(c.client, &bft.Bundle{Client: c.client.Public(), Session: c.session, First: c.next, Close: true, Expires: 1})
+	c.give(b)
+	c.pass(100 * bft.Millisecond)
+	c.commit(20)
+	c.dropWhen = nil
+	c.pass(5 * bft.Second)
+	c.commit(30)
+	c.passUntil(20*bft.Second, "converges", c.converged)
+}
+
+// 22. The log is full because snapshots take long: nobody may propose, and the primary is blamed.
+func TestAttackFullWindowAccusesThePrimary(t *testing.T) {
+	c := started(t, 4, nil)
+	for _, h := range c.hosts {
+		h.lateSnapshots = true
+	}
+	c.commit(16)
+	first := c.invoke(nil, counter.Add(1))
+	c.pass(5 * bft.Second)
+	view := c.hosts[0].info().View
+	d := c.describe()
+	for _, h := range c.hosts {
+		for _, s := range h.heldSnapshots {
+			h.done = append(h.done, bft.Done{Snapshots: []bft.Snapshot{s}})
+		}
+		h.heldSnapshots, h.lateSnapshots = nil, false
+	}
+	c.mustAnswer(first, 20*bft.Second)
+	if view > 0 {
+		t.Fatalf("5 s of slow snapshots: %d view changes, though no primary could propose:%s", view, d)
+	}
+}
