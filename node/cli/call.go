@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/node/client"
 	"github.com/baluarte-bft/baluarte/node/config"
 	"github.com/baluarte-bft/baluarte/node/transport"
@@ -38,7 +39,7 @@ func (f *modeFlags) mode() (client.Consistency, error) {
 // operation opens a session of its own and closes it. Errors are made for the user: one
 // line, with the exit code.
 func (s *Session) Invoke(ctx context.Context, service string, op []byte) ([]byte, error) {
-	return s.call(ctx, service, func(c *client.Service) ([]byte, error) { return c.Invoke(ctx, op) })
+	return s.call(ctx, service, bft.Quorum, func(c *client.Service) ([]byte, error) { return c.Invoke(ctx, op) })
 }
 
 // query is Query with the mode that flags say.
@@ -52,10 +53,15 @@ func (s *Session) query(ctx context.Context, service string, q []byte, f *modeFl
 
 // Query has a service answer a question, and returns the answer; errors as in Invoke.
 func (s *Session) Query(ctx context.Context, service string, q []byte, mode client.Consistency) ([]byte, error) {
-	return s.call(ctx, service, func(c *client.Service) ([]byte, error) { return c.Query(ctx, q, mode) })
+	need := bft.Quorum
+	if mode == client.Stale {
+		need = bft.WeakQuorum // it is believed from f+1
+	}
+	return s.call(ctx, service, need, func(c *client.Service) ([]byte, error) { return c.Query(ctx, q, mode) })
 }
 
-func (s *Session) call(ctx context.Context, service string, f func(*client.Service) ([]byte, error)) ([]byte, error) {
+// call runs f once as many replicas are connected as need(n) says.
+func (s *Session) call(ctx context.Context, service string, need func(n int) int, f func(*client.Service) ([]byte, error)) ([]byte, error) {
 	m, err := s.manifest()
 	if err != nil {
 		return nil, err
@@ -69,7 +75,7 @@ func (s *Session) call(ctx context.Context, service string, f func(*client.Servi
 		return nil, err
 	}
 	defer c.Close()
-	if err := s.reach(ctx, c); err != nil {
+	if err := s.reach(ctx, c, need); err != nil {
 		return nil, err
 	}
 	result, err := f(c.Service(service))
@@ -82,11 +88,12 @@ func (s *Session) call(ctx context.Context, service string, f func(*client.Servi
 // reachPause is the time between looks at the connections that are being made.
 const reachPause = 2 * time.Millisecond
 
-// reach waits until a quorum of replicas is connected, so that an operation that
+// reach waits until need(n) replicas are connected, so that an operation that
 // cannot be answered is not sent either. It fails early if too many refuse this client.
-func (s *Session) reach(ctx context.Context, c *client.Client) error {
+func (s *Session) reach(ctx context.Context, c *client.Client, need func(n int) int) error {
 	for {
 		r := c.Reachable()
+		r.Needed = need(r.N)
 		if len(r.Down) <= r.N-r.Needed {
 			return nil
 		}
