@@ -132,7 +132,7 @@ func (e *executor) reply(b *bft.Bundle, r *exec.Reply) {
 }
 
 // replyBytes bounds the results of one reply or answer, so that it fits a frame.
-const replyBytes = bft.MaxFrameBytes / 2
+const replyBytes = 4 << 20
 
 // What stands in a reply for a result that did not fit: the operation was executed, or the query
 // has an answer, but it cannot be told.
