@@ -39,3 +39,24 @@ func TestClientsAreAdmittedByBytes(t *testing.T) {
 		t.Errorf("a stranger's bundle, passed on, is taken: %v", err)
 	}
 }
+
+// An operation over its own bound is refused wherever it comes from, though its bundle would fit.
+func TestOperationsHaveABoundOfTheirOwn(t *testing.T) {
+	c := newCluster(t, 4, nil)
+	cfg := c.cfg
+	cfg.MaxOpBytes = 100
+	checker, err := bft.NewChecker(&cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size, ok := range map[int]bool{100: true, 101: false} {
+		b := &bft.Bundle{Client: c.client.Public(), First: 1, NotAfter: bft.Second, Ops: [][]byte{make([]byte, size)}}
+		b = c.seal(c.client, b)
+		if _, err := checker.FromClient(b.Client, bft.RequestFrame(b, 0)); (err == nil) != ok {
+			t.Errorf("operation of %d bytes: %v", size, err)
+		}
+		if _, err := checker.FromPeer(1, bft.RequestFrame(b, 0)); (err == nil) != ok {
+			t.Errorf("operation of %d bytes, passed on: %v", size, err)
+		}
+	}
+}

@@ -158,6 +158,13 @@ func (c *Checker) bundle(p *bftpb.Request) (*Bundle, error) {
 	}
 	copy(sig[:], p.Signature)
 	b, err := DecodeBundle(p.Payload, sig, c.cfg.MaxBundleOps, c.cfg.MaxBundleBytes)
+	if err == nil && c.cfg.MaxOpBytes > 0 {
+		for _, op := range b.Ops {
+			if len(op) > c.cfg.MaxOpBytes {
+				return nil, fmt.Errorf("%w: operation of %d bytes, the limit is %d", ErrInvalid, len(op), c.cfg.MaxOpBytes)
+			}
+		}
+	}
 	if err == nil && c.clients != nil {
 		// Who is admitted is a function of the bytes and the epoch, the same everywhere (rule 3).
 		if _, ok := c.clients[b.Client]; !ok {

@@ -26,6 +26,8 @@ type ClientConfig struct {
 
 	// MaxBundleOps and MaxBundleBytes bound a bundle and a query: at most what the replicas accept.
 	MaxBundleOps, MaxBundleBytes int
+	// MaxOpBytes bounds one operation, with the name of its service; 0: the bundle's bound alone.
+	MaxOpBytes int
 	// MaxCalls and MaxBytes bound the calls that have not ended, and the bytes of their operations.
 	MaxCalls, MaxBytes int
 
@@ -190,7 +192,13 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 const never = Time(1<<63 - 1)
 
 // MaxOp is the size of the largest operation or read that Invoke and Query take, in bytes.
-func (c *Client) MaxOp() int { return c.cfg.MaxBundleBytes - bundleOverhead - opOverhead }
+func (c *Client) MaxOp() int {
+	most := c.cfg.MaxBundleBytes - bundleOverhead - opOverhead
+	if c.cfg.MaxOpBytes > 0 {
+		most = min(most, c.cfg.MaxOpBytes)
+	}
+	return most
+}
 
 // CallOptions are the options of one call.
 type CallOptions struct {

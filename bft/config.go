@@ -30,6 +30,8 @@ type Config struct {
 	MaxBatchOps, MaxBatchBytes int
 	// MaxBundleOps and MaxBundleBytes bound a bundle.
 	MaxBundleOps, MaxBundleBytes int
+	// MaxOpBytes bounds one operation, with the name of its service; 0: the bundle's bound alone.
+	MaxOpBytes int
 	// MaxPoolBytes bounds the waiting bundles of all clients together.
 	MaxPoolBytes int
 	// PoolFloor is the number of operations that may always wait (rule 26).

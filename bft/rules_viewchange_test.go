@@ -599,3 +599,18 @@ func TestRule16LongerOBeforeTheCrash(t *testing.T) {
 		t.Fatalf("it does not leave view 1: %+v", h.info())
 	}
 }
+
+// A new-view for a far-future view, whose view-changes nobody has, by a faulty primary: the one that
+// everybody waits for is entered all the same.
+func TestRule07FarNewViewHidesNoOther(t *testing.T) {
+	c := started(t, 4, nil)
+	h := c.alone(3)
+	far := []*bftpb.Envelope{c.viewChange(0, 1002, 0, nil), c.viewChange(1, 1002, 0, nil), c.viewChange(2, 1002, 0, nil)}
+	_ = c.hand(letter{2, 3, c.framed(c.newView(1002, far))}) // 1002 mod 4 = 2
+	vcs := []*bftpb.Envelope{c.viewChange(0, 1, 0, nil), c.viewChange(1, 1, 0, nil), c.viewChange(2, 1, 0, nil)}
+	_ = c.handAll(3, vcs...)
+	must(t, c.hand(letter{1, 3, c.framed(c.newView(1, vcs))}))
+	if i := h.info(); i.View != 1 || i.Changing {
+		t.Fatalf("view 1 is not entered: %+v", i)
+	}
+}

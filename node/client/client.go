@@ -129,7 +129,8 @@ func newClient(manifest *config.Manifest, key *crypto.PrivateKey, o Options) (*C
 	}
 	n := len(manifest.Members)
 	cfg := bft.ClientConfig{Key: key.Public(), Cluster: manifest.ID(), N: n, Ephemeral: o.Ephemeral, MaxCalls: o.MaxCalls,
-		MaxBundleOps: manifest.Protocol.BundleOps, MaxBundleBytes: int(manifest.Protocol.BundleSize)}
+		MaxBundleOps: manifest.Protocol.BundleOps, MaxBundleBytes: int(manifest.Protocol.BundleSize),
+		MaxOpBytes: int(manifest.Protocol.OpSize)}
 	// Replicas keep an idle session for session_ahead, and refuse an opening that lies further ahead.
 	ahead := bft.Time(manifest.Protocol.SessionAhead)
 	def := bft.DefaultClientConfig()

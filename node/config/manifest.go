@@ -332,7 +332,7 @@ func (m *Manifest) Core(self bft.ReplicaID) (bft.Config, error) {
 	p := &m.Protocol
 	c.Self, c.Cluster, c.Members = self, m.ID(), m.Keys()
 	c.Interval, c.Window, c.Pipeline = bft.Seq(p.CheckpointInterval), bft.Seq(p.Window), bft.Seq(p.Pipeline)
-	c.MaxBundleOps, c.MaxBundleBytes = p.BundleOps, int(p.BundleSize)
+	c.MaxBundleOps, c.MaxBundleBytes, c.MaxOpBytes = p.BundleOps, int(p.BundleSize), int(p.OpSize)
 	c.RequestTimeout, c.MaxTimeout = bft.Time(p.RequestTimeout), bft.Time(p.MaxTimeout)
 	c.SuspectFloor, c.StatusInterval = bft.Time(p.SuspectFloor), bft.Time(p.StatusInterval)
 	c.ClockAhead, c.ClockBehind = bft.Time(p.ClockAhead), bft.Time(p.ClockBehind)
