@@ -99,7 +99,7 @@ func (s *Service) encode(op []byte, consistency Consistency) ([]byte, error) {
 		return nil, &bft.CallError{Kind: ErrRejected, Text: fmt.Sprintf("%q is not a name of a service", s.name)}
 	}
 	if most := s.c.maxOp - len(s.name) - 2; len(op) > most {
-		return nil, &bft.CallError{Kind: ErrRejected, Text: fmt.Sprintf("operation of %d bytes, the limit is %d (the manifest's bundle_size, less its overhead)", len(op), most)}
+		return nil, &bft.CallError{Kind: ErrRejected, Text: fmt.Sprintf("operation of %d bytes, the limit is %d (the manifest's op_size, less the service's name)", len(op), most)}
 	}
 	return exec.EncodeOp(s.name, consistency != write, op), nil
 }

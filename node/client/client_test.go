@@ -236,10 +236,10 @@ func TestRejected(t *testing.T) {
 		{"too large", func(ctx context.Context) error {
 			_, err := c.Invoke(ctx, make([]byte, cl.manifest.Protocol.BundleSize))
 			return err
-		}, "operation of 1310720 bytes, the limit is 13"},
+		}, "operation of 1310720 bytes, the limit is 10526"},
 		{"too large to submit", func(ctx context.Context) error {
 			return c.Submit(ctx, make([]byte, cl.manifest.Protocol.BundleSize), nil)
-		}, "the limit is 13"},
+		}, "the limit is 10526"},
 		{"bad service", func(ctx context.Context) error { _, err := c.Service("No!").Invoke(ctx, nil); return err }, `"No!"`},
 		{"other service", func(ctx context.Context) error { _, err := c.Service("kv").Invoke(ctx, nil); return err }, "no service"},
 		{"bad consistency", func(ctx context.Context) error { _, err := c.Query(ctx, nil, 7); return err }, "consistency 7"},

@@ -308,7 +308,7 @@ func TestDocumentedLimits(t *testing.T) {
 	}
 	connections["MaxFrameBytes"] = Bytes(bft.MaxFrameBytes).String() // see node.Options
 	clients := limitFields(bft.DefaultClientConfig())
-	for _, set := range []string{"N", "MaxBundleOps", "MaxBundleBytes"} {
+	for _, set := range []string{"N", "MaxBundleOps", "MaxBundleBytes", "MaxOpBytes"} {
 		delete(clients, set) // by the manifest
 	}
 	for section, want := range map[string]map[string]string{"Connections": connections, "Clients": clients} {
