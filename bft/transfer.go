@@ -153,9 +153,21 @@ func (r *Replica) onInstalled(x *Installed) {
 	if x.Seq > r.stable {
 		r.makeStable(cert)
 	}
+	r.forgetUntellable()
 	r.restartPool()
 	r.deliver()
 	r.releaseReads()
+}
+
+// forgetUntellable drops what the marks of the installed state cannot tell to be decided, openings
+// above all. A client that still waits sends its bundle again; a replica that kept it would pass
+// on, and have ordered anew, what was executed in the numbers that it has skipped.
+func (r *Replica) forgetUntellable() {
+	for _, x := range r.pool.inOrder() {
+		if x.bundle.Opens() || len(x.bundle.Ops) == 0 {
+			r.pool.drop(x)
+		}
+	}
 }
 
 // dropDecided drops bundles that the installed state has decided.
