@@ -122,9 +122,6 @@ func TestCoreIsPure(t *testing.T) {
 			if local(imp) != "" || slices.Contains(std, imp) || f.dir == "bft/exec" && (imp == "io" || imp == "context" || imp == "math/rand/v2" || imp == "time") {
 				continue
 			}
-			if imp == "time" && f.path == "bft/types.go" {
-				continue // to print durations
-			}
 			t.Errorf("%s imports %s: the core is a function of its inputs", f.path, imp)
 		}
 		ast.Inspect(f.file, func(n ast.Node) bool {

@@ -1,5 +1,7 @@
 package bft
 
+import "time"
+
 // Sizes gives the number of entries of every map, list and window that peers or clients can make
 // grow, for the test that they are bounded.
 func (r *Replica) Sizes() map[string]int {
@@ -15,3 +17,6 @@ func (r *Replica) Sizes() map[string]int {
 		"waiting": len(r.out.waiting), "messages": len(r.out.messages),
 	}
 }
+
+// Duration prints a time in failures of tests.
+func (t Time) Duration() string { return time.Duration(t).String() }

@@ -2,7 +2,6 @@ package bft
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/baluarte-bft/baluarte/crypto"
 )
@@ -31,9 +30,6 @@ type Digest = crypto.Digest
 // Time is a number of nanoseconds: since the Unix epoch where it is agreed time or a wall
 // clock, since an arbitrary start where it is the logical time of Tick.
 type Time int64
-
-// Duration converts t to a time.Duration, for printing.
-func (t Time) Duration() string { return time.Duration(t).String() }
 
 // Units of Time.
 const (

@@ -47,7 +47,7 @@ func TestRule24OpeningIsRefusedOutsideItsTime(t *testing.T) {
 	r.at(0)
 	r.at(hour)
 	if r.Time() != 3*hour {
-		t.Errorf("time %v", r.Time().Duration())
+		t.Errorf("time %v", r.Time())
 	}
 	r.want(r.do(openWith(alice, 3, "x")), "expired")
 }
