@@ -90,14 +90,14 @@ func (c *checker) script(ops [][]byte) error {
 	}
 	ops = c.accepted
 	half := len(ops) / 2
-	want, err := c.plain(ops, half)
+	want, err := c.plain(ops, half, false)
 	if err != nil {
 		return err
 	}
 	for range repeats {
-		got, err := c.plain(ops, half)
+		got, err := c.plain(ops, half, true)
 		if err == nil {
-			err = same("when the same operations are run again", want, got, 0)
+			err = same("when the same operations are run again, and the snapshot is written later", want, got, 0)
 		}
 		if err != nil {
 			return err
@@ -241,7 +241,7 @@ func write(snap app.Snapshot) ([]byte, error) {
 }
 
 // plain does the operations one after the other.
-func (c *checker) plain(ops [][]byte, half int) (outcome, error) {
+func (c *checker) plain(ops [][]byte, half int, late bool) (outcome, error) {
 	s, err := c.subject()
 	if err != nil {
 		return outcome{}, err
@@ -249,12 +249,24 @@ func (c *checker) plain(ops [][]byte, half int) (outcome, error) {
 	if err := s.apply(ops, 0, half); err != nil {
 		return outcome{}, err
 	}
-	middle, err := s.snapshot()
+	snap, err := s.machine.Snapshot()
 	if err != nil {
-		return outcome{}, err
+		return outcome{}, fmt.Errorf("snapshot: %w", err)
+	}
+	var middle []byte
+	if !late {
+		if middle, err = write(snap); err != nil {
+			return outcome{}, err
+		}
 	}
 	if err := s.apply(ops, half, len(ops)); err != nil {
 		return outcome{}, err
+	}
+	// The rest of the operations must not show in a snapshot that was taken before them.
+	if late {
+		if middle, err = write(snap); err != nil {
+			return outcome{}, err
+		}
 	}
 	if err := c.judge(s.machine); err != nil {
 		return outcome{}, err

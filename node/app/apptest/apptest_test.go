@@ -85,6 +85,8 @@ type tally struct {
 }
 
 func (v *votes) Snapshot() (app.Snapshot, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	s := &tally{}
 	if v.fault == "snapshot shares" {
 		s.live = v
