@@ -15,7 +15,7 @@ type Calibration struct {
 	// VerifiesPerSecond is how many Ed25519 signatures of 64-byte messages one core verifies in a
 	// second of its time with the standard library.
 	VerifiesPerSecond float64
-	// CoreShare is how much of a core the calibration got; much less than 1 means that the machine was
+	// CoreShare is how much of a core the calibration got, at most 1; much less means that the machine was
 	// busy with something else. 0 where the system does not tell; VerifiesPerSecond is then by the clock.
 	CoreShare float64
 }
@@ -58,5 +58,7 @@ func Calibrate(ctx context.Context, d time.Duration) (Calibration, error) {
 	if cpu <= 0 {
 		return Calibration{VerifiesPerSecond: float64(count) / wall.Seconds()}, nil
 	}
-	return Calibration{VerifiesPerSecond: float64(count) / cpu.Seconds(), CoreShare: cpu.Seconds() / wall.Seconds()}, nil
+	// The system counts processor time in steps of its own: over a short while a thread can seem to have had
+	// more than all of its core.
+	return Calibration{VerifiesPerSecond: float64(count) / cpu.Seconds(), CoreShare: min(1, cpu.Seconds()/wall.Seconds())}, nil
 }

@@ -215,7 +215,7 @@ func TestCalibrate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.VerifiesPerSecond < 100 || c.CoreShare < 0 || c.CoreShare > 1.1 {
+	if c.VerifiesPerSecond < 100 || c.CoreShare < 0 || c.CoreShare > 1 {
 		t.Errorf("calibration %+v, want a figure and a share of one core", c)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -218,7 +218,7 @@ func TestTwoOfFourStopped(t *testing.T) {
 	})
 	began := time.Now()
 	_, stderr, code := run(t, "kv", "put", "b", "2", "--timeout", "1s", "--dir", r.dir)
-	if took := time.Since(began); code != cli.CodeNoQuorum || took > 3*time.Second || !strings.Contains(stderr, "2 of 4 replicas reachable, 3 needed") {
+	if took := time.Since(began); code != cli.CodeNoQuorum || took > patience || !strings.Contains(stderr, "2 of 4 replicas reachable, 3 needed") {
 		t.Errorf("without a quorum: exit code %d after %v: %s", code, took, stderr)
 	}
 	for _, i := range []int{1, 2} {
