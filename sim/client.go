@@ -6,6 +6,7 @@ import (
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/sim/byz"
 )
 
 // clientHost runs one client in virtual time, and its callers.
@@ -16,8 +17,10 @@ type clientHost struct {
 	signer crypto.Signer
 	client *bft.Client
 	load   *load
-	// bad clients sign badly, and nobody waits for them.
+	// bad clients belong to the adversary, and nobody waits for them.
 	bad     bool
+	liar    byz.ClientAdversary
+	lies    *liar
 	calls   map[bft.CallID]*ongoing
 	last    bft.CallID
 	wakesAt bft.Time
@@ -44,7 +47,7 @@ func newClientHost(w *world, id int, signer crypto.Signer, bad bool) (*clientHos
 	return c, err
 }
 
-func (c *clientHost) endpoint() endpoint { return endpoint(c.w.n + c.id) }
+func (c *clientHost) endpoint() endpoint { return endpoint(len(c.w.net.ids) + c.id) }
 
 // start begins the calls, one caller after the other.
 func (c *clientHost) start() {
@@ -55,7 +58,7 @@ func (c *clientHost) start() {
 
 // next makes one caller call, unless the load is over.
 func (c *clientHost) next() {
-	if c.w.stopping {
+	if most := c.w.opts.Load.Calls; c.w.stopping || most > 0 && int(c.last) >= most {
 		c.idle++
 		return
 	}
@@ -90,7 +93,7 @@ func (c *clientHost) invoke(in input, how way, deadline bft.Time, done func()) {
 		return
 	}
 	c.calls[id] = x
-	c.w.trace.note(now, kindCall, c.endpoint(), -1, func() string { return describeCall(in, nil) })
+	c.w.trace.note(now, KindCall, c.endpoint(), -1, func() string { return describeCall(in, nil) })
 	c.demand(id)
 	c.pump()
 }
@@ -108,11 +111,19 @@ func (c *clientHost) demand(id bft.CallID) {
 }
 
 // receive takes a frame from a replica.
-func (c *clientHost) receive(from endpoint, frame []byte) {
+func (c *clientHost) receive(m *message) {
 	now := c.w.q.now
-	c.w.trace.frame(now, from, c.endpoint(), frame)
+	c.w.trace.frame(now, KindDeliver, m)
+	from := c.w.net.ids[m.from]
+	if c.bad && !c.liar.Receive(from, m.frame) && c.tells() {
+		return
+	}
 	c.client.Tick(now+1, epochStart+now)
-	if err := c.client.Step(bft.ReplicaID(from), frame); errors.Is(err, bft.ErrInvalid) && c.w.honestEndpoint(from) {
+	err := c.client.Step(from, m.frame)
+	if !c.bad {
+		c.w.judged(m, err)
+	}
+	if errors.Is(err, bft.ErrInvalid) && c.w.honestEndpoint(m.from) {
 		c.w.verdict.fail("A2", "client %d calls a message of honest replica %d invalid: %v", c.id, from, err)
 	}
 	c.pump()
@@ -141,7 +152,9 @@ func (c *clientHost) pump() {
 func (c *clientHost) sign(s bft.SignRequest) {
 	sig := c.signer.Sign(s.Message)
 	if c.bad {
-		sig[0] ^= 1
+		if other := c.liar.Sign(s.Message, sig); c.tells() {
+			sig = other
+		}
 	}
 	// What follows the domain and the cluster is the payload, with its length.
 	payload := s.Message[len(bft.RequestSigningBytes(c.w.cluster, nil)):]
@@ -153,12 +166,53 @@ func (c *clientHost) sign(s bft.SignRequest) {
 }
 
 func (c *clientHost) send(m bft.Outbound) {
-	if m.To != bft.Everyone {
-		c.w.net.send(c.endpoint(), endpoint(m.To), m.Frame)
+	if !c.bad {
+		c.transmit(sending{Outbound: m})
 		return
 	}
-	for to := range c.w.n {
-		c.w.net.send(c.endpoint(), endpoint(to), m.Frame)
+	out := c.liar.Send(m)
+	lied, told := c.tell()
+	if lied && !told {
+		out = []bft.Outbound{m}
+	}
+	for _, s := range c.lies.sent(m.Frame, lied && told, out) {
+		c.transmit(s)
+	}
+}
+
+// tell tells whether the behaviour would lie, and whether it may.
+func (c *clientHost) tell() (lied, told bool) {
+	names := c.liar.Told()
+	return len(names) > 0, c.lies.tells(names)
+}
+
+// tells tells whether what the behaviour has just decided is carried out.
+func (c *clientHost) tells() bool {
+	_, told := c.tell()
+	return told
+}
+
+// corrupt gives the client to the adversary.
+func (c *clientHost) corrupt() {
+	w, o := c.w, &c.w.opts
+	c.liar = byz.NewClient(o.Behaviours, byz.ClientEnv{Key: c.key, Cluster: w.cluster, Sign: func(m []byte) crypto.Signature { return c.signer.Sign(m) },
+		N: w.n, Plan: w.plan, Rand: stream(o.Seed, fmt.Sprint("bad client ", c.id)), Timeout: bft.Time(o.Protocol.RequestTimeout)})
+	c.lies = newLiar(w, c.endpoint(), stream(o.Seed, fmt.Sprint("lies of client ", c.id)))
+	w.often(c.load.r, func() {
+		out := c.liar.Inject(w.q.now)
+		if c.tells() {
+			for _, m := range c.lies.sent(nil, true, out) {
+				c.transmit(m)
+			}
+		}
+	})
+}
+
+func (c *clientHost) transmit(m sending) {
+	for to, id := range c.w.net.ids {
+		if m.To == bft.Everyone || m.To == id {
+			c.w.net.send(c.endpoint(), endpoint(to), m.Frame, m.lie)
+		}
 	}
 }
 
@@ -189,7 +243,7 @@ func (c *clientHost) ended(r bft.CallResult) {
 	}
 	delete(c.calls, r.ID)
 	now := c.w.q.now
-	c.w.trace.bytes(now, kindResult, c.endpoint(), -1, r.Value, func() string {
+	c.w.trace.bytes(now, KindResult, c.endpoint(), r.Value, func() string {
 		return fmt.Sprintf("%s: %q, %v", describeCall(x.in, nil), r.Value, r.Err)
 	})
 	if !c.bad {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -88,6 +89,26 @@ func (d *disk) apply(n int) {
 	}
 	d.pending = append([]bft.Record(nil), d.pending[n:]...)
 	d.syncing = 0
+}
+
+// forget loses the last n records that were handed over, although whoever handed them over is told otherwise.
+func (d *disk) forget(n int) {
+	for i := max(0, len(d.pending)-n); i < len(d.pending); i++ {
+		d.pending[i] = bft.Record{LSN: d.pending[i].LSN, Key: []byte{}, To: []byte{}}
+	}
+}
+
+// wipe empties the disk.
+func (d *disk) wipe() { d.become(&disk{}) }
+
+// become makes the disk hold what another one does.
+func (d *disk) become(other *disk) {
+	d.generation++
+	d.records, d.durable, d.snapshots = maps.Clone(other.records), other.durable, slices.Clone(other.snapshots)
+	if d.records == nil {
+		d.records = make(map[string][]byte)
+	}
+	d.pending, d.syncing = nil, 0
 }
 
 // crash loses what was not synced, but for a prefix, the last of which may have got to the disk

@@ -58,6 +58,13 @@ func newExecutor(h *host) (*executor, error) {
 	if err != nil {
 		return nil, err
 	}
+	if h.liar != nil {
+		for i := range s {
+			if m := h.liar.Machine(s[i].Name, s[i].Machine); h.lie() {
+				s[i].Machine = m
+			}
+		}
+	}
 	m, err := exec.New(exec.Config{Cluster: h.w.cluster, Services: s, Limits: exec.DefaultLimits()})
 	return &executor{h: h, machine: m}, err
 }
@@ -84,7 +91,7 @@ func (x *executor) later(cost Duration, do func()) {
 		least = bft.Time(cost) / 2
 	}
 	h.execFree = max(h.execFree, h.w.q.now) + between(h.r, least, bft.Time(cost))
-	h.at(h.execFree, do)
+	h.when(h.execFree, do)
 }
 
 // run does what a Ready has for the executor.
@@ -101,6 +108,9 @@ func (x *executor) run(r *bft.Ready) {
 		x.later(cost, func() { x.install(i) })
 	}
 	for _, b := range r.Execute {
+		if x.h.liar != nil && !x.befalls(b.Seq) {
+			return
+		}
 		x.later(cost, func() { x.execute(b) })
 	}
 	for _, b := range r.Replay {
@@ -122,6 +132,21 @@ func (x *executor) run(r *bft.Ready) {
 	}
 }
 
+// befalls has what the adversary wants happen to a replica that executes. It is false if it crashed.
+func (x *executor) befalls(seq bft.Seq) bool {
+	h := x.h
+	e := h.liar.Execute(seq)
+	if !h.lie() {
+		return true
+	}
+	h.execFree = max(h.execFree, h.w.q.now) + e.Delay
+	if e.Crash {
+		h.crash()
+		h.w.q.after(between(h.r, bft.Millisecond, bft.Time(h.w.opts.Protocol.RequestTimeout)), h.start)
+	}
+	return !e.Crash
+}
+
 // execute executes a batch, replies, and takes the snapshot that the batch may ask for.
 func (x *executor) execute(b *bft.Batch) {
 	h := x.h
@@ -135,7 +160,7 @@ func (x *executor) execute(b *bft.Batch) {
 		h.w.order.executing(h.id, b)
 	}
 	out := x.machine.Execute(b)
-	h.w.trace.bytes(h.w.q.now, kindExecute, endpoint(h.id), -1, b.Digest[:], func() string {
+	h.w.trace.bytes(h.w.q.now, KindExecute, h.at, b.Digest[:], func() string {
 		return fmt.Sprintf("number %d digest %s, %d bundles, committed in view %d", b.Seq, b.Digest.Short(), len(b.Bundles), b.View)
 	})
 	if h.honest() {
@@ -175,7 +200,7 @@ func (x *executor) snapshot() {
 		h.w.broken("replica %d: snapshot: %v", h.id, err)
 		return
 	}
-	h.w.trace.bytes(h.w.q.now, kindSnapshot, endpoint(h.id), -1, s.info.State[:], func() string {
+	h.w.trace.bytes(h.w.q.now, KindSnapshot, h.at, s.info.State[:], func() string {
 		return fmt.Sprintf("number %d state %s history %s", s.seq, s.info.State.Short(), s.info.History.Short())
 	})
 	if h.honest() {
@@ -253,7 +278,7 @@ func (x *executor) install(i bft.Install) {
 		h.w.broken("replica %d: a snapshot of %d that was installed is one of %d (%v)", h.id, i.Seq, s.seq, err)
 		return
 	}
-	h.w.trace.bytes(h.w.q.now, kindInstall, endpoint(h.id), -1, s.info.State[:], func() string { return fmt.Sprintf("number %d state %s", s.seq, s.info.State.Short()) })
+	h.w.trace.bytes(h.w.q.now, KindInstall, h.at, s.info.State[:], func() string { return fmt.Sprintf("number %d state %s", s.seq, s.info.State.Short()) })
 	h.w.stats.Installs++
 	if h.honest() {
 		h.w.order.installed(h.id, s.info)

@@ -28,8 +28,10 @@ type Census struct {
 	ByN         map[int]int    `json:"by_n"`
 	ByAdversary map[string]int `json:"by_adversary"`
 	LiesTold    map[string]int `json:"lies_told"`
-	Operations  int            `json:"operations"`
-	Sequences   bft.Seq        `json:"sequences"`
+	// Injected counts the runs in which faults of a class and duration really hit.
+	Injected   map[string]int `json:"injected"`
+	Operations int            `json:"operations"`
+	Sequences  bft.Seq        `json:"sequences"`
 	// Twice are the runs that were run twice, to compare their hashes (M1).
 	Twice int `json:"run_twice"`
 	// Longest is the longest call after the heal, in request timeouts.
@@ -52,17 +54,18 @@ func (c *Census) add(r *Report) {
 	s := &r.Stats
 	count(&c.Counted, s.Sequences >= MinSequences)
 	count(&c.ViewChanges, s.ViewChanges > 0)
-	count(&c.Adversaries, r.Options.Adversary != "")
+	count(&c.Adversaries, len(r.Options.Behaviours) > 0)
 	count(&c.Lying, r.LieCount() > 0)
 	count(&c.Crashes, s.Crashes > r.Options.Protocol.N) // the last phase crashes all
 	count(&c.Installs, s.Installs > 0)
 	count(&c.Faults, s.Faults > 0)
 	count(&c.Unchecked, s.Unchecked)
 	c.ByN[r.Options.Protocol.N]++
-	if r.Options.Adversary == "" {
-		c.ByAdversary["none"]++
-	} else {
-		c.ByAdversary[r.Options.Adversary]++
+	for _, name := range r.Options.Behaviours {
+		c.ByAdversary[name]++
+	}
+	for _, x := range s.Injected {
+		c.Injected[string(x.Class)+", "+string(x.Lasts)]++
 	}
 	for _, l := range s.Lies {
 		c.LiesTold[l.Name] += l.Count
@@ -107,6 +110,9 @@ func (c *Census) WriteTo(w io.Writer) (int64, error) {
 	for _, n := range sortedKeys(c.ByN) {
 		print("n = %-2d              %d\n", n, c.ByN[n])
 	}
+	for _, x := range sortedKeys(c.Injected) {
+		print("fault               %s: %d\n", x, c.Injected[x])
+	}
 	for _, a := range sortedKeys(c.ByAdversary) {
 		print("adversary           %s: %d\n", a, c.ByAdversary[a])
 	}
@@ -140,7 +146,7 @@ type Campaign struct {
 // Fuzz runs the seeds until one fails. It returns the census of the runs that were made and, if
 // one failed, its report: of several failures that of the lowest seed.
 func Fuzz(c Campaign) (*Census, *Report, error) {
-	f := &fuzzing{Campaign: c, next: c.First, census: Census{ByN: map[int]int{}, ByAdversary: map[string]int{}, LiesTold: map[string]int{}}}
+	f := &fuzzing{Campaign: c, next: c.First, census: Census{ByN: map[int]int{}, ByAdversary: map[string]int{}, LiesTold: map[string]int{}, Injected: map[string]int{}}}
 	if c.Last < c.First {
 		return nil, nil, fmt.Errorf("sim: seeds %d to %d: the first is above the last", c.First, c.Last)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/crypto"
@@ -20,13 +21,22 @@ const epochStart = 1_700_000_000 * bft.Second
 // events. Whatever takes time, such as a signature or a sync, ends in an event of its own.
 type host struct {
 	w      *world
-	id     bft.ReplicaID
+	at     endpoint
+	id     bft.ReplicaID // of which there may be a twin
 	r      *rand.Rand
 	disk   *disk
 	signer crypto.Signer
 	skew   bft.Time
 	// liar is set if the replica belongs to the adversary: it sees and alters all that passes.
 	liar byz.Adversary
+	lies *liar
+	// drift is since when the wall clock runs too fast, 0 for never. impaired: a fault that stays has
+	// hit; gone: it never comes back; unsound: it has lost promises, and nobody noticed.
+	drift                   bft.Time
+	impaired, gone, unsound bool
+	// older is what the disk held at an earlier time, lostWhy what the host knows of a loss.
+	older   *disk
+	lostWhy string
 
 	// armed is the fault that crashes this replica at certain messages.
 	armed *Fault
@@ -55,19 +65,65 @@ type waitingRead struct {
 	query  *bft.Query
 }
 
-func newHost(w *world, id bft.ReplicaID, signer crypto.Signer) *host {
-	h := &host{w: w, id: id, r: stream(w.opts.Seed, fmt.Sprint("host ", id)), signer: signer}
-	h.disk = newDisk(&w.q, &w.opts, stream(w.opts.Seed, fmt.Sprint("disk ", id)))
+func newHost(w *world, at endpoint, id bft.ReplicaID, signer crypto.Signer) *host {
+	h := &host{w: w, at: at, id: id, r: stream(w.opts.Seed, fmt.Sprint("host ", at)), signer: signer}
+	h.disk = newDisk(&w.q, &w.opts, stream(w.opts.Seed, fmt.Sprint("disk ", at)))
 	h.skew = between(h.r, -bft.Time(w.opts.Machine.Skew), bft.Time(w.opts.Machine.Skew))
 	return h
 }
 
 // honest tells whether the oracles hold this replica to its word.
-func (h *host) honest() bool { return h.liar == nil }
+func (h *host) honest() bool { return h.liar == nil && !h.unsound }
+
+// tells tells whether what the adversary has just decided is carried out.
+func (h *host) tells() bool { return h.lies.tells(h.liar.Told()) }
+
+// lie is tells for what sends nothing: it counts it.
+func (h *host) lie() bool {
+	names := h.liar.Told()
+	told := h.lies.tells(names)
+	if told && len(names) > 0 {
+		h.w.stats.Endured++
+	}
+	return told
+}
+
+// lose makes the disk what it was, or empty.
+func (h *host) lose(what string) {
+	h.impaired = true
+	switch {
+	case what == "empty" || h.older == nil:
+		h.disk.wipe()
+	default:
+		h.disk.become(h.older)
+		if what == "older" {
+			h.lostWhy = "the disk was restored from a copy"
+		} else {
+			h.unsound = true
+		}
+	}
+	h.w.promises.lost(h.id)
+}
+
+// executed is how far a replica is, 0 if it is down.
+func (h *host) executed() bft.Seq {
+	if !h.up {
+		return 0
+	}
+	return h.exec.machine.Executed()
+}
+
+// info is what the replica says of itself.
+func (h *host) info() string {
+	if !h.up {
+		return "down"
+	}
+	return fmt.Sprintf("%+v", h.replica.Info())
+}
 
 // start starts the process on what its disk holds.
 func (h *host) start() {
-	if h.up || h.w.lost[h.id] {
+	if h.up || h.gone || h.w.lost[h.id] {
 		return
 	}
 	h.life++
@@ -80,7 +136,12 @@ func (h *host) start() {
 		return
 	}
 	h.exec = exec
-	restored := bft.Restored{Records: h.disk.read(), LSN: h.disk.durable, Boot: h.r.Uint64(), Born: !h.disk.born}
+	restored := bft.Restored{Records: h.disk.read(), LSN: h.disk.durable, Boot: h.r.Uint64(), Born: !h.disk.born, Amnesiac: h.lostWhy}
+	if h.liar != nil {
+		if found := h.liar.Records(restored.Records); h.lie() {
+			restored.Records = found
+		}
+	}
 	h.disk.born = true
 	if err := exec.restore(&restored); err != nil {
 		h.w.broken("replica %d: restoring its own snapshot: %v", h.id, err)
@@ -88,6 +149,10 @@ func (h *host) start() {
 	}
 	cfg := h.w.config(h.id)
 	if h.replica, err = bft.New(cfg, restored); err != nil {
+		if !h.honest() {
+			h.up = false // what its own disk holds does not let it start
+			return
+		}
 		h.w.verdict.fail("S8", "replica %d does not start from its own records: %v", h.id, err)
 		return
 	}
@@ -97,7 +162,7 @@ func (h *host) start() {
 	}
 	h.lastLSN = restored.LSN
 	info := h.replica.Info()
-	h.w.trace.note(h.w.q.now, kindStart, endpoint(h.id), -1, func() string {
+	h.w.trace.note(h.w.q.now, KindStart, h.at, -1, func() string {
 		return fmt.Sprintf("view %d stable %d executed %d, %d records", info.View, info.Stable, info.Executed, len(restored.Records))
 	})
 	if h.honest() {
@@ -117,7 +182,7 @@ func (h *host) crash() {
 	if !h.up {
 		return
 	}
-	h.w.trace.note(h.w.q.now, kindCrash, endpoint(h.id), -1, func() string { return "" })
+	h.w.trace.note(h.w.q.now, KindCrash, h.at, -1, func() string { return "" })
 	h.w.stats.Crashes++
 	h.up = false
 	h.life++
@@ -132,7 +197,7 @@ func (h *host) struck(t bft.MessageType) bool {
 	if f == nil || !h.up || f.On != t.String() || chance(h.r, 25) {
 		return false
 	}
-	h.crash()
+	h.w.crashBy(h, f)
 	down := between(h.r, bft.Millisecond, bft.Time(h.w.opts.Protocol.RequestTimeout))
 	h.w.q.at(min(bft.Time(f.Until), h.w.q.now+down), h.start)
 	return true
@@ -143,14 +208,14 @@ func (h *host) struck(t bft.MessageType) bool {
 func (h *host) pause(until bft.Time) {
 	if h.up {
 		h.paused = until
-		h.w.trace.note(h.w.q.now, kindPause, endpoint(h.id), -1, func() string { return "until " + Duration(until).String() })
+		h.w.trace.note(h.w.q.now, KindPause, h.at, -1, func() string { return "until " + Duration(until).String() })
 	}
 }
 
 // after runs do in d, in this life and not while the process stands still.
-func (h *host) after(d bft.Time, do func()) { h.at(h.w.q.now+d, do) }
+func (h *host) after(d bft.Time, do func()) { h.when(h.w.q.now+d, do) }
 
-func (h *host) at(t bft.Time, do func()) {
+func (h *host) when(t bft.Time, do func()) {
 	life := h.life
 	h.w.q.at(t, func() { h.running(life, do) })
 }
@@ -166,53 +231,60 @@ func (h *host) running(life int, do func()) {
 	}
 }
 
-// receive takes a frame from the network.
-func (h *host) receive(from endpoint, frame []byte) {
+// receive takes a message from the network.
+func (h *host) receive(m *message) {
 	h.running(h.life, func() {
-		h.w.trace.frame(h.w.q.now, from, endpoint(h.id), frame)
-		if len(frame) == 0 {
+		h.w.trace.frame(h.w.q.now, KindDeliver, m)
+		if len(m.frame) == 0 {
 			return
 		}
-		if int(from) >= h.w.n {
-			h.fromClient(from, frame)
+		if !h.w.net.replica(m.from) {
+			h.fromClient(m)
 			return
 		}
-		if h.liar != nil && !h.liar.Receive(bft.ReplicaID(from), frame) {
+		from := h.w.net.ids[m.from]
+		if h.liar != nil && !h.liar.Receive(from, m.frame) && h.lie() {
 			return
 		}
-		u, err := h.checker.FromPeer(bft.ReplicaID(from), frame)
+		u, err := h.checker.FromPeer(from, m.frame)
 		if err != nil {
-			h.refused(from, frame, err)
+			h.judge(m, err)
 			return
 		}
-		h.verify(from, frame, u)
+		h.verify(m, u)
 	})
 }
 
 // verify has the signatures of a message checked, and gives it to the core.
-func (h *host) verify(from endpoint, frame []byte, u *bft.Unverified) {
+func (h *host) verify(m *message, u *bft.Unverified) {
 	cost := bft.Time(0)
-	if n := len(u.Claims()); n > 0 {
-		cost = bft.Time(n) * between(h.r, 0, bft.Time(h.w.opts.Machine.Verify))
+	claims := len(u.Claims())
+	if claims > 0 {
+		cost = bft.Time(claims) * between(h.r, 0, bft.Time(h.w.opts.Machine.Verify))
 	}
 	h.verifyFree = max(h.verifyFree, h.w.q.now) + cost
-	h.at(h.verifyFree, func() {
-		m, err := h.checker.Verify(u, h.w.verifier)
+	h.when(h.verifyFree, func() {
+		v, err := h.checker.Verify(u, h.w.verifier)
+		if err != nil && h.liar != nil && h.liar.Verified(false) && h.lie() {
+			v, err = u.Accept(slices.Repeat([]bool{true}, claims))
+		}
 		if err == nil {
-			err = h.replica.Step(m)
+			err = h.replica.Step(v)
 		}
-		if err != nil {
-			h.refused(from, frame, err)
-		}
+		h.judge(m, err)
 		h.wake()
 	})
 }
 
-// refused holds an honest sender's messages to be valid: ErrInvalid accuses, so it must never
-// hit somebody who follows the protocol (oracle A2).
-func (h *host) refused(from endpoint, frame []byte, err error) {
-	if h.honest() && errors.Is(err, bft.ErrInvalid) && h.w.honestEndpoint(from) {
-		h.w.verdict.fail("A2", "replica %d calls a message of honest %s invalid: %v", h.id, h.w.trace.name(from), err)
+// judge notes what became of a message. It holds an honest sender's to be valid: ErrInvalid accuses, so it
+// must never hit somebody who follows the protocol (oracle A2).
+func (h *host) judge(m *message, err error) {
+	if !h.honest() {
+		return
+	}
+	h.w.judged(m, err)
+	if errors.Is(err, bft.ErrInvalid) && h.w.honestEndpoint(m.from) {
+		h.w.verdict.fail("A2", "replica %d calls a message of honest %s invalid: %v", h.id, h.w.trace.name(m.from), err)
 	}
 }
 
@@ -247,6 +319,9 @@ func (h *host) turn() {
 		h.disk.append(ready.Records, func(lsn bft.LSN) {
 			h.running(life, func() { h.advance(bft.Done{Persisted: lsn}) })
 		})
+		if h.liar != nil && !h.liar.Sync(ready.Records) && h.lie() {
+			h.disk.forget(len(ready.Records))
+		}
 	}
 	for _, s := range ready.Sign {
 		h.sign(s)
@@ -263,7 +338,13 @@ func (h *host) turn() {
 	h.disk.prune(ready.Stable)
 }
 
-func (h *host) clock() bft.Time { return epochStart + h.w.q.now + h.skew }
+func (h *host) clock() bft.Time {
+	t := epochStart + h.w.q.now + h.skew
+	if h.drift > 0 {
+		t += (h.w.q.now - h.drift) / 10
+	}
+	return t
+}
 
 // advance reports to the core.
 func (h *host) advance(d bft.Done) {
@@ -274,8 +355,8 @@ func (h *host) advance(d bft.Done) {
 // sign signs, which takes time.
 func (h *host) sign(s bft.SignRequest) {
 	h.signFree = max(h.signFree, h.w.q.now) + between(h.r, 0, bft.Time(h.w.opts.Machine.Sign))
-	h.at(h.signFree, func() {
-		h.w.trace.bytes(h.w.q.now, kindSign, endpoint(h.id), -1, s.Message, func() string { return describeSigned(s.Message) })
+	h.when(h.signFree, func() {
+		h.w.trace.bytes(h.w.q.now, KindSign, h.at, s.Message, func() string { return describeSigned(s.Message) })
 		if chance(h.r, 50) && h.struck(s.Type) {
 			return
 		}
@@ -286,10 +367,12 @@ func (h *host) sign(s bft.SignRequest) {
 // check checks the signature of a client.
 func (h *host) check(b *bft.Bundle) {
 	h.verifyFree = max(h.verifyFree, h.w.q.now) + between(h.r, 0, bft.Time(h.w.opts.Machine.Verify))
-	h.at(h.verifyFree, func() {
+	h.when(h.verifyFree, func() {
 		valid := h.w.verifier.Verify(b.Client, bft.RequestSigningBytes(h.w.cluster, b.Payload), b.Signature)
 		if h.liar != nil {
-			valid = h.liar.Checked(valid)
+			if other := h.liar.Checked(valid); h.lie() {
+				valid = other
+			}
 		}
 		h.advance(bft.Done{Checked: []bft.Checked{{Digest: b.Digest, Valid: valid}}})
 	})
@@ -299,24 +382,34 @@ func (h *host) check(b *bft.Bundle) {
 func (h *host) send(m bft.Outbound) {
 	if h.liar == nil {
 		h.w.promises.sent(h.id, m.Frame, h.disk)
-		h.transmit(m)
+		h.transmit(sending{Outbound: m})
 		return
 	}
-	for _, m := range h.liar.Send(m) {
-		h.transmit(m)
+	for _, s := range h.alter(m, func() []bft.Outbound { return h.liar.Send(m) }) {
+		h.transmit(s)
 	}
 }
 
-func (h *host) transmit(m bft.Outbound) {
-	if m.To != bft.Everyone {
-		h.w.net.send(endpoint(h.id), endpoint(m.To), m.Frame)
-		return
+// alter is what the adversary makes of a frame, if the lie is to be told.
+func (h *host) alter(m bft.Outbound, by func() []bft.Outbound) []sending {
+	out := by()
+	names := h.liar.Told()
+	if !h.lies.tells(names) {
+		return []sending{{Outbound: m}}
 	}
-	for i := range h.w.n - 1 {
+	return h.lies.sent(m.Frame, len(names) > 0, out)
+}
+
+func (h *host) transmit(m sending) {
+	all := h.w.net.ids
+	for i := range len(all) {
 		// From a different peer each time, for those who are told before a crash differ.
-		to := (int(h.id) + 1 + (i+int(h.lastLSN))%(h.w.n-1)) % h.w.n
-		h.w.net.send(endpoint(h.id), endpoint(to), m.Frame)
-		if i == h.w.n/2 && h.struck(bft.MessageType(m.Frame[0])) {
+		to := endpoint((int(h.at) + i + int(h.lastLSN)) % len(all))
+		if to == h.at || m.To != all[to] && (m.To != bft.Everyone || all[to] == h.id) {
+			continue
+		}
+		h.w.net.send(h.at, to, m.Frame, m.lie)
+		if m.To == bft.Everyone && i == h.w.n/2 && len(m.Frame) > 0 && h.struck(bft.MessageType(m.Frame[0])) {
 			return
 		}
 	}
@@ -325,36 +418,44 @@ func (h *host) transmit(m bft.Outbound) {
 // reply sends a frame to a client, or what the adversary makes of it.
 func (h *host) reply(client endpoint, frame []byte) {
 	if h.liar == nil {
-		h.w.net.send(endpoint(h.id), client, frame)
+		h.w.net.send(h.at, client, frame, false)
 		return
 	}
-	for _, f := range h.liar.Reply(frame) {
-		h.w.net.send(endpoint(h.id), client, f)
+	key := h.w.clients[int(client)-len(h.w.hosts)].key
+	out := h.alter(bft.Outbound{Frame: frame}, func() []bft.Outbound {
+		var out []bft.Outbound
+		for _, f := range h.liar.Reply(key, frame) {
+			out = append(out, bft.Outbound{Frame: f})
+		}
+		return out
+	})
+	for _, s := range out {
+		h.w.net.send(h.at, client, s.Frame, s.lie)
 	}
 }
 
 // fromClient takes a frame that came on a client's own channel.
-func (h *host) fromClient(from endpoint, frame []byte) {
-	key := h.w.clients[int(from)-h.w.n].key
-	switch bft.MessageType(frame[0]) {
+func (h *host) fromClient(m *message) {
+	key := h.w.clients[int(m.from)-len(h.w.hosts)].key
+	switch bft.MessageType(m.frame[0]) {
 	case bft.TypeRequest:
-		if h.liar != nil && !h.liar.Request(key, frame) {
+		if h.liar != nil && !h.liar.Request(key, m.frame) && h.lie() {
 			return
 		}
-		h.replier[key] = replierOf(frame)
-		u, err := h.checker.FromClient(key, frame)
+		h.replier[key] = replierOf(m.frame)
+		u, err := h.checker.FromClient(key, m.frame)
 		if err != nil {
-			h.refused(from, frame, err)
+			h.judge(m, err)
 			return
 		}
-		h.verify(from, frame, u)
+		h.verify(m, u)
 	case bft.TypeQuery:
-		q, err := bft.DecodeQuery(frame, bft.WindowOps, bft.MaxBundleBytes)
+		q, err := bft.DecodeQuery(m.frame, bft.WindowOps, bft.MaxBundleBytes)
 		if err != nil {
-			h.refused(from, frame, err)
+			h.judge(m, err)
 			return
 		}
-		h.query(from, q)
+		h.query(m.from, q)
 	}
 }
 

@@ -1,48 +1,101 @@
 package sim
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/sim/byz"
 )
 
-// endpoint is a replica, by its ID, or a client, n onwards.
+// endpoint is where a process is: the replicas by their IDs, then the twins, then the clients.
 type endpoint int
+
+// message is a frame on its way.
+type message struct {
+	from, to endpoint
+	frame    []byte
+	sent     bft.Time
+	// number counts the messages on the link from one endpoint to the other, from 1.
+	number int
+	// lie is set if an adversary made the frame, or altered it.
+	lie bool
+}
 
 // network carries frames between endpoints. The sender of a frame is known for certain to its
 // receiver, as on the authenticated channels of the real transport; nothing else is.
 type network struct {
 	q    *queue
-	r    *rand.Rand
-	opts Network
-	n    int // replicas
+	opts *Options
+	ids  []bft.ReplicaID // of the instances
+	// links has what is drawn for each pair of endpoints, so that a message more on one link changes
+	// nothing on the others.
+	links [][]link
 	// cuts counts, for each pair of replicas, the faults that lose messages from one to the other.
 	cuts   [][]int
-	lossy  int  // faults that make all links lossy
-	healed bool // no more loss, duplicates or late messages
+	lossy  int          // faults that make all links lossy
+	faults []*linkFault // what loses or delays messages of some
+	healed bool         // no more loss, duplicates or late messages
+	free   []bft.Time   // when an endpoint has sent what it was given
 
-	deliver func(from, to endpoint, frame []byte)
+	// decide is what the adversary wants done with a message.
+	decide  func(m *message) byz.Fate
+	deliver func(m *message)
+	lost    func(m *message)
+	hit     func(f *Fault)
 	stats   *Stats
 }
 
-func newNetwork(q *queue, o *Options, stats *Stats, deliver func(from, to endpoint, frame []byte)) *network {
-	w := &network{q: q, r: stream(o.Seed, "network"), opts: o.Network, n: o.Protocol.N, stats: stats, deliver: deliver}
-	w.cuts = make([][]int, w.n)
+type link struct {
+	r     *rand.Rand
+	count int
+	drops Ranges // those that are lost in any case
+}
+
+// linkFault is a fault that hits messages.
+type linkFault struct {
+	*Fault
+	left int // messages, if it is transient
+}
+
+func newNetwork(q *queue, o *Options, stats *Stats, ids []bft.ReplicaID, endpoints int) *network {
+	w := &network{q: q, opts: o, ids: ids, stats: stats, links: make([][]link, endpoints), free: make([]bft.Time, endpoints)}
+	for i := range w.links {
+		w.links[i] = make([]link, endpoints)
+	}
+	for _, d := range o.Drops {
+		w.links[d.From][d.To].drops = d.Messages
+	}
+	w.cuts = make([][]int, len(ids))
 	for i := range w.cuts {
-		w.cuts[i] = make([]int, w.n)
+		w.cuts[i] = make([]int, len(ids))
 	}
 	return w
 }
 
+// replica tells whether an endpoint is one, or a twin.
+func (w *network) replica(e endpoint) bool { return int(e) < len(w.ids) }
+
+// of tells whether an endpoint is one of these replicas.
+func (w *network) of(e endpoint, ids []bft.ReplicaID) bool {
+	return w.replica(e) && slices.Contains(ids, w.ids[e])
+}
+
+func (w *network) link(from, to endpoint) *link {
+	l := &w.links[from][to]
+	if l.r == nil {
+		l.r = stream(w.opts.Seed, fmt.Sprint("link ", from, " ", to))
+	}
+	return l
+}
+
 // cut begins (+1) or ends (-1) a partition.
 func (w *network) cut(f *Fault, by int) {
-	inside := make([]bool, w.n)
-	for _, id := range f.Targets {
-		inside[id] = true
-	}
-	for a := range w.n {
-		for b := range w.n {
-			out, in := inside[a] && !inside[b], !inside[a] && inside[b]
+	for a := range w.cuts {
+		for b := range w.cuts {
+			insideA, insideB := w.of(endpoint(a), f.Targets), w.of(endpoint(b), f.Targets)
+			out, in := insideA && !insideB, !insideA && insideB
 			if out && f.Kind != CutTo || in && f.Kind != CutFrom {
 				w.cuts[a][b] += by
 			}
@@ -54,35 +107,90 @@ func (w *network) cut(f *Fault, by int) {
 func (w *network) heal() { w.healed = true }
 
 // send takes a frame, which nobody may change from now on.
-func (w *network) send(from, to endpoint, frame []byte) {
+func (w *network) send(from, to endpoint, frame []byte, lie bool) {
 	w.stats.Sent++
-	if int(from) < w.n && int(to) < w.n && w.cuts[from][to] > 0 {
+	l := w.link(from, to)
+	l.count++
+	m := &message{from: from, to: to, frame: frame, sent: w.q.now, number: l.count, lie: lie}
+	lost, delay := w.meets(m, l)
+	if lost {
 		w.stats.Lost++
+		w.lost(m)
 		return
 	}
-	loss, late := w.opts.Loss, w.opts.Reorder
-	if w.lossy > 0 {
-		loss, late = loss+33, late+33
-	}
-	if w.healed {
-		loss, late = 0, 0
-	}
-	if chance(w.r, loss) {
-		w.stats.Lost++
-		return
-	}
-	w.carry(from, to, frame, late)
-	if !w.healed && chance(w.r, w.opts.Duplicate) {
+	w.carry(m, l, delay)
+	if !w.healed && chance(l.r, w.opts.Network.Duplicate) {
 		w.stats.Duplicated++
-		w.carry(from, to, frame, late)
+		w.carry(m, l, delay)
 	}
 }
 
-// carry delivers a frame after a delay that is drawn.
-func (w *network) carry(from, to endpoint, frame []byte, late int) {
-	d := bft.Time(w.opts.Delay) + between(w.r, 0, bft.Time(w.opts.Jitter))
-	if chance(w.r, late) {
-		d += between(w.r, 0, 10*d)
+// meets is what the network, the faults and the adversary do to a message.
+func (w *network) meets(m *message, l *link) (lost bool, delay bft.Time) {
+	if w.replica(m.from) && w.replica(m.to) {
+		fate := w.decide(m)
+		lost, delay = fate.Lose || w.cuts[m.from][m.to] > 0, fate.Delay
 	}
-	w.q.after(d, func() { w.deliver(from, to, frame) })
+	for _, f := range w.faults {
+		if !w.hits(f, m) {
+			continue
+		}
+		w.hit(f.Fault)
+		timeout := bft.Time(w.opts.Protocol.RequestTimeout)
+		switch f.Kind {
+		case Late:
+			delay += between(l.r, timeout/2, 2*timeout)
+		case Jitter:
+			delay += between(l.r, 0, timeout/2)
+		case Dawdle:
+			delay += timeout / 4
+		default:
+			lost = true
+		}
+	}
+	percent := w.opts.Network.Loss
+	if w.lossy > 0 {
+		percent += 33
+	}
+	if !w.healed && chance(l.r, percent) {
+		lost = true
+	}
+	return lost || l.drops.Has(m.number), delay
+}
+
+// hits tells whether a fault hits a message.
+func (w *network) hits(f *linkFault, m *message) bool {
+	end := m.from
+	if f.Kind == ReceiveOmission {
+		end = m.to
+	}
+	if !w.of(end, f.Targets) || f.On != "" && (len(m.frame) == 0 || bft.MessageType(m.frame[0]).String() != f.On) {
+		return false
+	}
+	switch {
+	case f.Count > 0:
+		f.left--
+		return f.left >= 0
+	case f.Every > 0:
+		return (Duration(w.q.now)-f.At)/f.Every%2 == 0
+	}
+	return true
+}
+
+// carry delivers a message after a delay that is drawn. What is large takes its time to leave.
+func (w *network) carry(m *message, l *link, more bft.Time) {
+	o := &w.opts.Network
+	d := bft.Time(o.Delay) + between(l.r, 0, bft.Time(o.Jitter))
+	late := o.Reorder
+	if w.lossy > 0 {
+		late += 33
+	}
+	if !w.healed && chance(l.r, late) {
+		d += between(l.r, 0, 10*d)
+	}
+	if o.Bandwidth > 0 {
+		w.free[m.from] = max(w.free[m.from], w.q.now) + bft.Time(len(m.frame))*bft.Second/bft.Time(o.Bandwidth)
+		d += w.free[m.from] - w.q.now
+	}
+	w.q.after(d+more, func() { w.deliver(m) })
 }

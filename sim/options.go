@@ -49,14 +49,32 @@ type Options struct {
 	Heal Duration `json:"heal"`
 	// Faults happen before Heal.
 	Faults []Fault `json:"faults"`
-	// Adversary is the name of the behaviour of the Byzantine replicas, see byz.Names; empty: none.
-	Adversary string `json:"adversary"`
-	// Byzantine are the replicas that belong to the adversary, at most f.
+	// Behaviours are how the Byzantine replicas and the bad clients behave, all at once; see byz.Names.
+	Behaviours []string `json:"behaviours"`
+	// Byzantine are the replicas that belong to the adversary, at most f unless Beyond is set.
 	Byzantine []bft.ReplicaID `json:"byzantine"`
+	// Lying is how long: Transient is one lie of each replica, Intermittent by turns of a request timeout.
+	Lying Persistence `json:"lying,omitempty"`
+	// Beyond allows more than f faulty replicas, to see what happens then.
+	Beyond bool `json:"beyond,omitempty"`
+	// Lies are the numbers of the lies that are told, of all that the adversary would tell; nil: all.
+	Lies Ranges `json:"lies,omitempty"`
+	// Drops are messages that are lost, besides those that chance and faults lose.
+	Drops []Drop `json:"drops,omitempty"`
 	// Signatures are "fast" (keyed hashes) or "ed25519".
 	Signatures string `json:"signatures"`
 	// Trace, if set, gets a line for each thing that happens.
 	Trace io.Writer `json:"-"`
+	// Observe, if set, is told of each thing that happens.
+	Observe func(*Event) `json:"-"`
+}
+
+// Drop is messages that are lost, by their numbers on the way from one endpoint to another: the replicas
+// by their IDs, then the twins, then the clients.
+type Drop struct {
+	From     int    `json:"from"`
+	To       int    `json:"to"`
+	Messages Ranges `json:"messages"`
 }
 
 // Protocol is the part of bft.Config that differs between runs.
@@ -89,8 +107,11 @@ type Load struct {
 	Ordered      int `json:"ordered_percent"`
 	// Sequences is how many numbers must be executed before the clients stop.
 	Sequences bft.Seq `json:"sequences"`
-	// BadClients sign badly: their bundles travel on their own channels, but verify nowhere.
+	// BadClients are clients of the adversary: nobody waits for them.
+	// They have keys of their own, and behave as the Behaviours of the run say.
 	BadClients int `json:"bad_clients"`
+	// Calls is how many calls each client makes at most; 0: as many as there is time for.
+	Calls int `json:"calls,omitempty"`
 }
 
 // Network is how messages travel between Heal's two sides; cuts and lossy periods are faults.
@@ -103,6 +124,8 @@ type Network struct {
 	Loss      int `json:"loss_percent"`
 	Duplicate int `json:"duplicate_percent"`
 	Reorder   int `json:"reorder_percent"`
+	// Bandwidth is how many bytes an endpoint sends in a second; 0: as many as it likes.
+	Bandwidth int64 `json:"bandwidth,omitempty"`
 }
 
 // Machine is how fast the replicas' hardware is. Each span is the most that is drawn.
@@ -119,72 +142,6 @@ type Machine struct {
 	Turn Duration `json:"turn"`
 	// Skew is how far clocks are off, either way.
 	Skew Duration `json:"skew"`
-}
-
-// Draw chooses the options of a seed.
-func Draw(seed uint64) Options {
-	r := stream(seed, "options")
-	o := Options{Seed: seed, Signatures: "fast"}
-	p := &o.Protocol
-	p.N = 4 + r.IntN(7)
-	p.Interval = pick(r, bft.Seq(8), 12, 16, 32)
-	p.Window = p.Interval * pick(r, bft.Seq(2), 2, 3, 4)
-	p.Pipeline = 1 + bft.Seq(r.IntN(8))
-	p.MaxBundleOps = pick(r, 1, 4, 16)
-	p.MaxBatchOps = p.MaxBundleOps * pick(r, 1, 2, 8)
-	o.Network = Network{
-		Delay: pick(r, 100*microsecond, millisecond, 5*millisecond), Jitter: pick(r, 100*microsecond, millisecond, 5*millisecond),
-		Loss: pick(r, 0, 0, 1, 5), Duplicate: pick(r, 0, 1, 5), Reorder: pick(r, 0, 1, 10),
-	}
-	o.Machine = Machine{
-		Sync: pick(r, 200*microsecond, millisecond, 5*millisecond), Snapshot: pick(r, millisecond, 20*millisecond),
-		Sign: 50 * microsecond, Verify: 40 * microsecond, Execute: pick(r, 20*microsecond, 200*microsecond),
-		Turn: pick(r, 5*microsecond, 50*microsecond, 500*microsecond), Skew: pick(r, 0, 10*millisecond, 300*millisecond),
-	}
-	p.RequestTimeout = pick(r, 300*millisecond, 500*millisecond, second)
-	p.MaxTimeout = p.RequestTimeout * pick(r, Duration(2), 4, 8)
-	p.SuspectFloor = p.RequestTimeout * Duration(pick(r, 20, 40)) / 100
-	p.StatusInterval = pick(r, 50*millisecond, 100*millisecond, 200*millisecond)
-	o.Heal = p.RequestTimeout * pick(r, Duration(5), 8, 12)
-	o.Load = drawLoad(r.Uint64(), o.Heal)
-	drawAdversary(&o)
-	o.Faults = drawFaults(&o)
-	return o
-}
-
-func drawLoad(seed uint64, heal Duration) Load {
-	r := stream(seed, "load")
-	l := Load{Service: pick(r, "kv", "kv", "counter"), Clients: 2 + r.IntN(4), Outstanding: 1 + r.IntN(3), Keys: 1 + r.IntN(4)}
-	l.Linearizable, l.Stale, l.Ordered = pick(r, 0, 10, 40), pick(r, 0, 5), pick(r, 5, 20)
-	l.Sequences = bft.Seq(110 + r.IntN(60))
-	// So that the load lasts for about as long as the faults.
-	l.Think = 2 * heal * Duration(l.Clients*l.Outstanding) / Duration(l.Sequences)
-	return l
-}
-
-func drawAdversary(o *Options) {
-	r := stream(o.Seed, "adversary options")
-	f := bft.MaxFaulty(o.Protocol.N)
-	if !chance(r, 75) {
-		return
-	}
-	o.Adversary = byz.Names()[r.IntN(len(byz.Names()))]
-	if o.Adversary == byz.BadSignature {
-		o.Load.BadClients = 1
-	}
-	// Most attacks need a primary, and the first views are the ones that every run sees.
-	count := 1 + r.IntN(f)
-	first := bft.ReplicaID(r.IntN(2))
-	if chance(r, 25) {
-		first = bft.ReplicaID(r.IntN(o.Protocol.N))
-	}
-	o.Byzantine = append(o.Byzantine, first)
-	for len(o.Byzantine) < count {
-		if id := bft.ReplicaID(r.IntN(o.Protocol.N)); !slices.Contains(o.Byzantine, id) {
-			o.Byzantine = append(o.Byzantine, id)
-		}
-	}
-	slices.Sort(o.Byzantine)
 }
 
 // Validate says what is wrong with o, all at once.
@@ -205,10 +162,15 @@ func (o *Options) Validate() error {
 	bad(max(o.Network.Loss, o.Network.Duplicate, o.Network.Reorder) <= 100 && min(o.Network.Loss, o.Network.Duplicate, o.Network.Reorder) >= 0,
 		"network: a percentage is not within 0 to 100")
 	bad(o.Signatures == "fast" || o.Signatures == "ed25519", "signatures: %q is neither fast nor ed25519", o.Signatures)
-	bad(o.Adversary == "" || slices.Contains(byz.Names(), o.Adversary), "adversary: %q is none of %v", o.Adversary, byz.Names())
-	bad((o.Adversary == "") == (len(o.Byzantine) == 0), "byzantine: an adversary needs replicas, and they an adversary")
+	bad(o.Lying == "" || slices.Contains(Persistences(), o.Lying), "lying: %q is none of %q", o.Lying, Persistences())
+	bad(o.Network.Bandwidth >= 0 && o.Load.Calls >= 0, "load or network: calls and bandwidth must not be negative")
+	for _, name := range o.Behaviours {
+		_, ok := byz.Find(name)
+		bad(ok, "behaviour: %q is none of %q", name, byz.Names())
+	}
+	bad((len(o.Behaviours) == 0) == (len(o.Byzantine) == 0), "byzantine: a behaviour needs replicas, and they a behaviour")
 	if n >= 4 {
-		bad(len(o.Byzantine) <= bft.MaxFaulty(n), "byzantine: %d replicas, but %d of %d may be faulty", len(o.Byzantine), bft.MaxFaulty(n), n)
+		bad(o.Beyond || len(o.Byzantine) <= bft.MaxFaulty(n), "byzantine: %d replicas, but %d of %d may be faulty (beyond allows it)", len(o.Byzantine), bft.MaxFaulty(n), n)
 		for i, id := range o.Byzantine {
 			bad(int(id) < n && slices.Index(o.Byzantine, id) == i, "byzantine: replica %d does not exist or stands twice", id)
 		}
@@ -216,9 +178,42 @@ func (o *Options) Validate() error {
 			errs = append(errs, f.validate(o))
 		}
 		errs = append(errs, checkBudget(o))
+		for _, d := range o.Drops {
+			bad(min(d.From, d.To) >= 0 && max(d.From, d.To) < o.endpoints(), "drops: there is no endpoint %d or %d, the last is %d", d.From, d.To, o.endpoints()-1)
+		}
 	}
 	return errors.Join(errs...)
 }
 
 // byzantine tells whether replica id belongs to the adversary.
 func (o *Options) byzantine(id bft.ReplicaID) bool { return slices.Contains(o.Byzantine, id) }
+
+// lying is how long the adversary lies.
+func (o *Options) lying() Persistence {
+	if o.Lying == "" {
+		return Permanent
+	}
+	return o.Lying
+}
+
+// twins are the replicas that run twice.
+func (o *Options) twins() []bft.ReplicaID {
+	for _, name := range o.Behaviours {
+		if b, ok := byz.Find(name); ok && b.Twin {
+			return o.Byzantine
+		}
+	}
+	return nil
+}
+
+// instances are the replicas that run, by their IDs, the twins at the end.
+func (o *Options) instances() []bft.ReplicaID {
+	var ids []bft.ReplicaID
+	for id := range bft.ReplicaID(o.Protocol.N) {
+		ids = append(ids, id)
+	}
+	return append(ids, o.twins()...)
+}
+
+// endpoints is how many processes there are.
+func (o *Options) endpoints() int { return len(o.instances()) + o.Load.Clients + o.Load.BadClients }

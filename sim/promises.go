@@ -39,6 +39,7 @@ type memberPromises struct {
 	stable     bft.Seq
 	leftView   bft.View
 	leftStable bft.Seq
+	amnesiac   bool // it has lost records
 }
 
 // promiseKey is what one signature may name one digest for.
@@ -74,6 +75,13 @@ func (m *memberPromises) born() {
 	m.seen = make(map[uint64]bool)
 }
 
+// lost notes that the disk of a replica has lost records: it need not know what it promised, but it must not
+// promise anything else (rule 19).
+func (p *promises) lost(id bft.ReplicaID) {
+	m := &p.of[id]
+	m.amnesiac, m.leftView, m.leftStable = true, 0, 0
+}
+
 // started begins a new life of a replica, which must know what it promised in earlier ones (S8).
 func (p *promises) started(id bft.ReplicaID, info bft.Info) {
 	m := &p.of[id]
@@ -97,7 +105,7 @@ func (p *promises) observe(id bft.ReplicaID, info bft.Info) {
 		p.viewChanges++
 		p.views = max(p.views, info.View)
 	}
-	if info.Amnesiac != "" {
+	if info.Amnesiac != "" && !m.amnesiac {
 		p.fail("S8", "replica %d takes itself for amnesiac, but has lost nothing: %s", id, info.Amnesiac)
 	}
 	if info.Diverged != "" {

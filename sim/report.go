@@ -43,6 +43,15 @@ type Stats struct {
 	Undecided int `json:"undecided"`
 	// Longest is the longest that a call took of the time after Heal.
 	Longest Duration `json:"longest_call_after_heal"`
+	// Deeds are how often the adversary lied, in one way or several at once. Refused and Outvoted are the
+	// false messages that honest receivers refused, and those that they took in and that came to nothing all
+	// the same; Endured are the lies that sent nothing false, such as what was kept back.
+	Deeds    int `json:"deeds"`
+	Refused  int `json:"lies_refused"`
+	Outvoted int `json:"lies_outvoted"`
+	Endured  int `json:"lies_endured"`
+	// Injected counts how often faults of each class and duration really hit.
+	Injected []Injection `json:"injected,omitempty"`
 	// Unchecked: the history was too hard to check in the time that there is (S5).
 	Unchecked bool `json:"unchecked,omitempty"`
 	// Lies counts what the adversary did.
@@ -53,6 +62,13 @@ type Stats struct {
 type Lie struct {
 	Name  string `json:"name"`
 	Count int    `json:"count"`
+}
+
+// Injection is how often faults of a class and a duration really hit.
+type Injection struct {
+	Class Class       `json:"class"`
+	Lasts Persistence `json:"duration"`
+	Count int         `json:"count"`
 }
 
 // Report is what became of a run.
@@ -93,10 +109,10 @@ func (r *Report) WriteTo(w io.Writer) (int64, error) {
 	m := &o.Machine
 	fmt.Fprintf(&b, "machine       sync %v, snapshot %v, sign %v, verify %v, execute %v, turn %v, skew %v, %s signatures\n",
 		m.Sync, m.Snapshot, m.Sign, m.Verify, m.Execute, m.Turn, m.Skew, o.Signatures)
-	if o.Adversary == "" {
+	if len(o.Behaviours) == 0 {
 		fmt.Fprintf(&b, "adversary     none\n")
 	} else {
-		fmt.Fprintf(&b, "adversary     %s, replicas %v\n", o.Adversary, o.Byzantine)
+		fmt.Fprintf(&b, "adversary     %s, replicas %v, %s\n", strings.Join(o.Behaviours, " + "), o.Byzantine, o.lying())
 	}
 	for _, f := range o.Faults {
 		fmt.Fprintf(&b, "fault         %v\n", f)
@@ -108,6 +124,12 @@ func (r *Report) WriteTo(w io.Writer) (int64, error) {
 	fmt.Fprintf(&b, "calls         %d operations, %d reads, %d left open, the longest after the heal %v\n", s.Operations, s.Reads, s.Undecided, s.Longest)
 	for _, x := range s.Lies {
 		fmt.Fprintf(&b, "lie           %s: %d\n", x.Name, x.Count)
+	}
+	if s.Deeds > 0 {
+		fmt.Fprintf(&b, "lies          %d told, %d refused, %d outvoted, %d endured\n", s.Deeds, s.Refused, s.Outvoted, s.Endured)
+	}
+	for _, x := range s.Injected {
+		fmt.Fprintf(&b, "injected      %s, %s: %d\n", x.Class, x.Lasts, x.Count)
 	}
 	if f := r.Failure; f != nil {
 		for _, line := range f.Trace {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -25,6 +26,7 @@ type world struct {
 	hosts    []*host
 	clients  []*clientHost
 	byKey    map[bft.ClientID]endpoint
+	plan     *byz.Plan
 
 	verdict  *verdict
 	order    *order
@@ -35,8 +37,13 @@ type world struct {
 	phase    phase
 	stopping bool   // callers make no more calls
 	lost     []bool // replicas whose disk is lost, in the last phase
-	failure  *Failure
-	err      error
+	// chances are the lies that could be told so far, lies those that were, by name; inflicted are the
+	// faults that really hit.
+	chances   int
+	lies      map[string]int
+	inflicted map[cell]int
+	failure   *Failure
+	err       error
 }
 
 // phase is what a run has come to.
@@ -69,8 +76,9 @@ func newWorld(o Options) (*world, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	w := &world{opts: o, n: o.Protocol.N, byKey: make(map[bft.ClientID]endpoint), written: make(map[string]bool)}
-	w.trace = newTrace(w.n, o.Trace)
+	w := &world{opts: o, n: o.Protocol.N, byKey: make(map[bft.ClientID]endpoint), written: make(map[string]bool),
+		lies: make(map[string]int), inflicted: make(map[cell]int)}
+	w.trace = newTrace(&w.opts)
 	if err := w.build(); err != nil {
 		return nil, err
 	}
@@ -110,7 +118,11 @@ func (w *world) build() error {
 	w.cluster = crypto.Hash("baluarte/sim-cluster", []byte(fmt.Sprint(o.Seed)))
 	w.lost = make([]bool, w.n)
 	w.verdict = &verdict{fail: w.fail}
-	w.net = newNetwork(&w.q, o, &w.stats, w.deliver)
+	ids := o.instances()
+	w.net = newNetwork(&w.q, o, &w.stats, ids, o.endpoints())
+	w.net.deliver, w.net.decide, w.net.hit = w.deliver, w.decide, w.injected
+	w.net.lost = func(m *message) { w.trace.frame(w.q.now, KindLose, m) }
+	w.plan = byz.NewPlan(w.n, o.Byzantine, stream(o.Seed, "plan"))
 	newKey := w.keys()
 	var signers []crypto.Signer
 	for id := range w.n {
@@ -126,17 +138,17 @@ func (w *world) build() error {
 		if err != nil {
 			return err
 		}
+		if bad {
+			c.corrupt()
+		}
 		w.clients = append(w.clients, c)
 		w.byKey[c.key] = c.endpoint()
 		w.order.bad[c.key] = bad
 	}
-	plan := byz.NewPlan(w.n, o.Byzantine, stream(o.Seed, "plan"))
-	for id, s := range signers {
-		h := newHost(w, bft.ReplicaID(id), s)
+	for at, id := range ids {
+		h := newHost(w, endpoint(at), id, signers[id])
 		if o.byzantine(h.id) {
-			m := wire.Member{Self: h.id, Cluster: w.cluster, Signer: s}
-			h.liar = byz.New(o.Adversary, byz.Env{Member: m, N: w.n, Plan: plan, Rand: stream(o.Seed, fmt.Sprint("adversary ", id))})
-			w.inject(h)
+			h.corrupt()
 		}
 		w.hosts = append(w.hosts, h)
 		w.q.after(between(h.r, 0, 20*bft.Millisecond), h.start)
@@ -158,18 +170,49 @@ func (w *world) keys() func(name string) crypto.Signer {
 	return func(name string) crypto.Signer { return ring.NewKey(seedOf(w.opts.Seed, name)) }
 }
 
-// inject gives the adversary the chance to send something out of turn, now and then.
-func (w *world) inject(h *host) {
-	var again func()
-	again = func() {
+// corrupt gives a replica to the adversary, who gets the chance to send something out of turn now and then.
+func (h *host) corrupt() {
+	w, o := h.w, &h.w.opts
+	r := stream(o.Seed, fmt.Sprint("adversary ", h.at))
+	h.liar = byz.New(o.Behaviours, byz.Env{Member: wire.Member{Self: h.id, Cluster: w.cluster, Signer: h.signer}, N: w.n, Plan: w.plan, Rand: r,
+		Timeout: bft.Time(o.Protocol.RequestTimeout), Interval: o.Protocol.Interval, Window: o.Protocol.Window})
+	h.lies = newLiar(w, h.at, stream(o.Seed, fmt.Sprint("lies ", h.at)))
+	w.often(h.r, func() {
 		if h.up {
-			for _, m := range h.liar.Inject(w.q.now) {
-				h.transmit(m)
+			out := h.liar.Inject(w.q.now)
+			if h.tells() {
+				for _, m := range h.lies.sent(nil, true, out) {
+					h.transmit(m)
+				}
 			}
 		}
-		w.q.after(between(h.r, 5*bft.Millisecond, 50*bft.Millisecond), again)
+	})
+}
+
+// often does something again and again.
+func (w *world) often(r *rand.Rand, do func()) {
+	var again func()
+	again = func() {
+		do()
+		w.q.after(between(r, 5*bft.Millisecond, 50*bft.Millisecond), again)
 	}
-	w.q.after(between(h.r, 0, 50*bft.Millisecond), again)
+	w.q.after(between(r, 0, 50*bft.Millisecond), again)
+}
+
+// decide asks the adversary what the network shall do with a message between replicas: with any before
+// the heal, as nothing is promised about the network then, and with its own afterwards.
+func (w *world) decide(m *message) byz.Fate {
+	var fate byz.Fate
+	for _, h := range w.hosts {
+		if h.liar == nil || w.net.healed && m.from != h.at && m.to != h.at {
+			continue
+		}
+		f := h.liar.Schedule(byz.Passing{Now: w.q.now, From: w.hosts[m.from].id, To: w.hosts[m.to].id, FromInstance: int(m.from), ToInstance: int(m.to), Frame: m.frame})
+		if h.tells() {
+			fate.Lose, fate.Delay = fate.Lose || f.Lose, max(fate.Delay, f.Delay)
+		}
+	}
+	return fate
 }
 
 // config is the configuration of one replica.
@@ -185,13 +228,13 @@ func (w *world) config(id bft.ReplicaID) bft.Config {
 }
 
 // deliver hands a frame to its receiver.
-func (w *world) deliver(from, to endpoint, frame []byte) {
-	if int(to) >= w.n {
-		w.clients[int(to)-w.n].receive(from, frame)
+func (w *world) deliver(m *message) {
+	if int(m.to) >= len(w.hosts) {
+		w.clients[int(m.to)-len(w.hosts)].receive(m)
 		return
 	}
-	if h := w.hosts[to]; h.up {
-		h.receive(from, frame)
+	if h := w.hosts[m.to]; h.up {
+		h.receive(m)
 	}
 }
 
@@ -202,8 +245,8 @@ func (w *world) endpointOf(client bft.ClientID) (endpoint, bool) {
 
 // honestEndpoint tells whether whoever is there follows the protocol.
 func (w *world) honestEndpoint(e endpoint) bool {
-	if int(e) >= w.n {
-		return !w.clients[int(e)-w.n].bad
+	if int(e) >= len(w.hosts) {
+		return !w.clients[int(e)-len(w.hosts)].bad
 	}
 	return w.hosts[e].honest()
 }
@@ -231,7 +274,7 @@ func (w *world) heal() {
 
 func (w *world) enter(p phase) {
 	w.phase = p
-	w.trace.note(w.q.now, kindPhase, -1, -1, func() string {
+	w.trace.note(w.q.now, KindPhase, -1, -1, func() string {
 		return [...]string{"faults", "healed", "drain", "level", "loss", "over"}[p]
 	})
 }
@@ -278,11 +321,14 @@ func (w *world) drained() bool {
 	return true
 }
 
-// level tells whether all honest replicas have executed up to seq.
+// level tells whether all honest replicas have executed up to seq, but for those with a fault that stays.
 func (w *world) level(seq bft.Seq) bool {
-	return !slices.ContainsFunc(w.hosts, func(h *host) bool {
-		return h.honest() && !w.lost[h.id] && (!h.up || h.exec.machine.Executed() < seq)
-	})
+	return !slices.ContainsFunc(w.hosts, func(h *host) bool { return h.lags(seq) })
+}
+
+// lags tells whether a replica that should has not executed up to seq.
+func (h *host) lags(seq bft.Seq) bool {
+	return h.honest() && !h.impaired && !h.w.lost[h.id] && (!h.up || h.exec.machine.Executed() < seq)
 }
 
 // demandLevel holds the cluster to oracle L2: every honest replica catches up. Those that are left
@@ -294,8 +340,8 @@ func (w *world) demandLevel(seq bft.Seq, within bft.Time) {
 			return
 		}
 		for _, h := range w.hosts {
-			if h.honest() && !w.lost[h.id] && (!h.up || h.exec.machine.Executed() < seq) {
-				w.verdict.fail(oracle, "replica %d has not caught up: %d of %d, %+v", h.id, h.exec.machine.Executed(), seq, h.replica.Info())
+			if h.lags(seq) {
+				w.verdict.fail(oracle, "replica %d has not caught up: %d of %d, %+v", h.id, h.executed(), seq, h.info())
 			}
 		}
 	})
@@ -324,9 +370,11 @@ func (w *world) lose() {
 	}
 	r := stream(w.opts.Seed, "loss")
 	left := bft.MaxFaulty(w.n)
-	for _, id := range w.opts.Byzantine {
-		w.lost[id] = true
-		left--
+	for _, h := range w.hosts {
+		if (h.impaired || h.liar != nil) && !w.lost[h.id] {
+			w.lost[h.id] = true
+			left--
+		}
 	}
 	for _, i := range r.Perm(w.n) {
 		if left > 0 && !w.lost[i] {
@@ -396,19 +444,7 @@ func (w *world) report() *Report {
 	for _, m := range w.promises.of {
 		w.stats.Stable = max(w.stats.Stable, m.stable)
 	}
-	for _, h := range w.hosts {
-		if h.liar == nil {
-			continue
-		}
-		for _, l := range h.liar.Lies() {
-			i := slices.IndexFunc(w.stats.Lies, func(x Lie) bool { return x.Name == l.Name })
-			if i < 0 {
-				i = len(w.stats.Lies)
-				w.stats.Lies = append(w.stats.Lies, Lie{Name: l.Name})
-			}
-			w.stats.Lies[i].Count += l.Count
-		}
-	}
+	w.stats.Lies, w.stats.Injected = w.liesTold(), w.injections()
 	r := &Report{Options: w.opts, Outcome: "ok", TraceHash: w.trace.hash(), Failure: w.failure, Stats: w.stats}
 	if w.failure != nil {
 		r.Outcome = "failed"

@@ -2,6 +2,7 @@ package byz
 
 import (
 	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/sim/wire"
 )
 
@@ -16,6 +17,7 @@ import (
 // or the cluster halts.
 type badSignature struct {
 	base
+	taken bool
 	// left are the proposals until this primary goes quiet, once it has proposed such requests.
 	left int
 }
@@ -28,6 +30,7 @@ func newBadSignature(env Env) Adversary {
 func (a *badSignature) Checked(valid bool) bool {
 	if !valid {
 		a.lie("badly signed request taken")
+		a.taken = true
 	}
 	return true
 }
@@ -36,10 +39,20 @@ func (a *badSignature) Checked(valid bool) bool {
 // such requests are prepared.
 func (a *badSignature) Send(out bft.Outbound) []bft.Outbound {
 	if wire.TypeOf(out.Frame) == bft.TypePrePrepare && a.own(wire.Envelope(out.Frame)) {
-		if a.left--; a.left < 0 && a.counts["badly signed request taken"] > 0 {
+		if a.left--; a.left < 0 && a.taken {
 			a.lie("withheld pre-prepare")
 			return nil
 		}
 	}
 	return []bft.Outbound{out}
+}
+
+// badSigner is the client of the story.
+type badSigner struct{ clientBase }
+
+// Sign implements ClientAdversary.
+func (c *badSigner) Sign(_ []byte, signature crypto.Signature) crypto.Signature {
+	c.lie("bad signature")
+	signature[0] ^= 1
+	return signature
 }

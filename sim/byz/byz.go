@@ -1,24 +1,31 @@
-// Package byz has the adversaries of the simulator, one file each: at its head the story of the
-// attack and the defence that it aims at.
+// Package byz has the adversaries of the simulator, one behaviour a file: at its head the story of
+// the attack and the defence that it aims at.
 //
-// An adversary wraps a real replica. It sees every frame that the replica gets and may keep it
-// away from it; it sees every frame that the replica sends and may alter, drop, multiply or
-// replace it; it may send whatever it likes. It signs with the keys of the replicas that belong
-// to it, and has no others: what an honest replica signed it can only repeat.
+// A behaviour of a replica wraps a real one. It sees every frame that the replica gets and may
+// keep it away from it; it sees every frame that the replica sends and may alter, drop, multiply
+// or replace it; it may send whatever it likes. It may have the network delay and lose messages,
+// as an asynchronous network may before it is healed. It has its own disk and its own services in
+// its hands. It signs with the keys of the replicas that belong to it, and has no others: what an
+// honest replica signed it can only repeat. A behaviour of a client does the same around a real
+// client.
+//
+// Whenever a behaviour departs from the protocol it says so, by base.lie: the simulator counts lies
+// by their names, draws them, and can have a lie not told, which is how it finds the lies that a
+// failure needs.
 package byz
 
 import (
-	"fmt"
 	"math/rand/v2"
-	"slices"
-	"sort"
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/bft/bftpb"
+	"github.com/baluarte-bft/baluarte/bft/exec"
+	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/sim/wire"
 )
 
-// Adversary stands between one replica and the world.
+// Adversary stands between one replica and the world. What a method returns is carried out only if
+// the lie is to be told: if not, the replica's own doing is.
 type Adversary interface {
 	// Receive sees a frame of a peer; if false the replica does not get it.
 	Receive(from bft.ReplicaID, frame []byte) bool
@@ -26,140 +33,124 @@ type Adversary interface {
 	Request(client bft.ClientID, frame []byte) bool
 	// Checked is what the replica is told about the signature of a client.
 	Checked(valid bool) bool
+	// Verified is what the replica is told about the signatures of a peer's message.
+	Verified(valid bool) bool
 	// Send is what becomes of a frame that the replica sends to its peers.
 	Send(out bft.Outbound) []bft.Outbound
 	// Reply is what becomes of a frame that the replica sends to a client.
-	Reply(frame []byte) [][]byte
+	Reply(client bft.ClientID, frame []byte) [][]byte
 	// Inject is called now and then: what to send out of turn.
 	Inject(now bft.Time) []bft.Outbound
-	// Lies counts what was really done, in the order of the names.
-	Lies() []Lie
+	// Schedule decides about a message between two replicas, of whomever: until the heal the network
+	// is the adversary's too, afterwards it is asked only about messages from or to its own.
+	Schedule(p Passing) Fate
+	// Records is what the replica finds on its disk when it starts.
+	Records(records []bft.KV) []bft.KV
+	// Sync tells whether records that the replica is told are durable really are.
+	Sync(records []bft.Record) bool
+	// Execute tells what befalls the replica as it executes the batch of a number.
+	Execute(seq bft.Seq) Execution
+	// Machine wraps the services of the replica, one by one.
+	Machine(service string, m exec.StateMachine) exec.StateMachine
+	// Told returns the names of the lies since the last call, and forgets them.
+	Told() []string
 }
 
-// Lie is one way of lying, and how often it was done.
-type Lie struct {
-	Name  string
-	Count int
+// Passing is a message on its way from one replica to another.
+type Passing struct {
+	Now      bft.Time
+	From, To bft.ReplicaID
+	// FromInstance and ToInstance tell twins apart: the replicas by their IDs, then the twins.
+	FromInstance, ToInstance int
+	Frame                    []byte
 }
 
-// Env is what an adversary knows.
+// Fate is what the network does with a message besides what it would do anyway.
+type Fate struct {
+	Lose  bool
+	Delay bft.Time
+}
+
+// Execution is what befalls a replica as it executes.
+type Execution struct {
+	// Delay is how much longer it takes.
+	Delay bft.Time
+	// Crash ends the process.
+	Crash bool
+}
+
+// ClientAdversary stands between one client and the world.
+type ClientAdversary interface {
+	// Sign is what becomes of the client's signature over a bundle.
+	Sign(message []byte, signature crypto.Signature) crypto.Signature
+	// Send is what becomes of a frame that the client sends.
+	Send(out bft.Outbound) []bft.Outbound
+	// Receive sees a frame of a replica; if false the client does not get it.
+	Receive(from bft.ReplicaID, frame []byte) bool
+	// Inject is called now and then: what to send out of turn.
+	Inject(now bft.Time) []bft.Outbound
+	// Told returns the names of the lies since the last call, and forgets them.
+	Told() []string
+}
+
+// Env is what the behaviour of a replica knows.
 type Env struct {
 	wire.Member
 	N    int
 	Plan *Plan
 	Rand *rand.Rand
+	// Timeout is the request timeout of the run.
+	Timeout bft.Time
+	// Interval and Window are those of the protocol's configuration.
+	Interval, Window bft.Seq
 }
 
-// The names of the adversaries.
-const (
-	Equivocate   = "equivocating primary"
-	Silent       = "silent primary"
-	Forge        = "forged certificates"
-	Omit         = "omitted certificates"
-	Replay       = "replay"
-	WrongReply   = "wrong replies"
-	BadSignature = "badly signed requests"
-	FalseState   = "false checkpoints"
-)
-
-var makers = map[string]func(Env) Adversary{
-	Equivocate: newEquivocate, Silent: newSilent, Forge: newForge, Omit: newOmit, Replay: newReplay,
-	WrongReply: newWrongReply, BadSignature: newBadSignature, FalseState: newFalseState,
+// ClientEnv is what the behaviour of a client knows.
+type ClientEnv struct {
+	Key     bft.ClientID
+	Cluster bft.Digest
+	Sign    func(message []byte) crypto.Signature
+	N       int
+	Plan    *Plan
+	Rand    *rand.Rand
+	Timeout bft.Time
 }
 
-// Names lists the adversaries, in a fixed order.
-func Names() []string {
-	return []string{Equivocate, Silent, Forge, Omit, Replay, WrongReply, BadSignature, FalseState}
-}
-
-// New makes an adversary by its name. It panics if there is none of that name: the options of a
-// run are validated before.
-func New(name string, env Env) Adversary {
-	newAdversary, ok := makers[name]
-	if !ok {
-		panic(fmt.Sprintf("byz: no adversary %q", name))
-	}
-	env.Plan.members = append(env.Plan.members, env.Member)
-	return newAdversary(env)
-}
-
-// Plan is what the accomplices of a run share: they act as one, and lend each other their keys.
-type Plan struct {
-	n       int
-	faulty  []bft.ReplicaID
-	r       *rand.Rand
-	members []wire.Member
-	// sides tells for each view who is told the other story.
-	sides map[uint64][]bool
-	// others are the second proposals that were made for a (view, number).
-	others map[slot]other
-}
-
-// slot is a number in a view.
-type slot struct{ view, seq uint64 }
-
-// other is a pair of proposals for one slot, each under the primary's signature.
-type other struct {
-	digest, instead bft.Digest
-	header          *bftpb.Envelope // of instead
-	frame           []byte          // its pre-prepare
-}
-
-// NewPlan makes the plan of a run in which the given replicas are Byzantine.
-func NewPlan(n int, faulty []bft.ReplicaID, r *rand.Rand) *Plan {
-	return &Plan{n: n, faulty: faulty, r: r, sides: make(map[uint64][]bool), others: make(map[slot]other)}
-}
-
-// side divides the honest replicas of a view into two halves, or takes a single victim out.
-func (p *Plan) side(view uint64, single bool) []bool {
-	if s, ok := p.sides[view]; ok {
-		return s
-	}
-	var honest []int
-	for i := range p.n {
-		if !slices.Contains(p.faulty, bft.ReplicaID(i)) {
-			honest = append(honest, i)
-		}
-	}
-	count := len(honest) / 2
-	if single {
-		count = 1
-	}
-	s := make([]bool, p.n)
-	for _, k := range p.r.Perm(len(honest))[:count] {
-		s[honest[k]] = true
-	}
-	p.sides[view] = s
-	return s
-}
-
-// base behaves well, but for what the embedding adversary overrides.
+// base behaves well, but for what the embedding behaviour overrides.
 type base struct {
 	Env
-	counts map[string]int
+	told []string
 }
 
-func newBase(env Env) base { return base{Env: env, counts: make(map[string]int)} }
+func newBase(env Env) base { return base{Env: env} }
 
-func (b *base) Receive(bft.ReplicaID, []byte) bool     { return true }
-func (b *base) Request(bft.ClientID, []byte) bool      { return true }
-func (b *base) Checked(valid bool) bool                { return valid }
-func (b *base) Send(out bft.Outbound) []bft.Outbound   { return []bft.Outbound{out} }
-func (b *base) Reply(frame []byte) [][]byte            { return [][]byte{frame} }
-func (b *base) Inject(bft.Time) []bft.Outbound         { return nil }
-func (b *base) lie(name string)                        { b.counts[name]++ }
-func (b *base) own(e *bftpb.Envelope) bool             { return e != nil && e.Signer == uint32(b.Self) }
-func (b *base) chance(percent int) bool                { return b.Rand.IntN(100) < percent }
-func (b *base) envelopeFrame(e *bftpb.Envelope) []byte { return wire.Frame(bft.MessageType(e.Type), e) }
+func (b *base) Receive(bft.ReplicaID, []byte) bool                      { return true }
+func (b *base) Request(bft.ClientID, []byte) bool                       { return true }
+func (b *base) Checked(valid bool) bool                                 { return valid }
+func (b *base) Verified(valid bool) bool                                { return valid }
+func (b *base) Send(out bft.Outbound) []bft.Outbound                    { return []bft.Outbound{out} }
+func (b *base) Reply(_ bft.ClientID, frame []byte) [][]byte             { return [][]byte{frame} }
+func (b *base) Inject(bft.Time) []bft.Outbound                          { return nil }
+func (b *base) Schedule(Passing) Fate                                   { return Fate{} }
+func (b *base) Records(records []bft.KV) []bft.KV                       { return records }
+func (b *base) Sync([]bft.Record) bool                                  { return true }
+func (b *base) Execute(bft.Seq) Execution                               { return Execution{} }
+func (b *base) Machine(_ string, m exec.StateMachine) exec.StateMachine { return m }
+func (b *base) own(e *bftpb.Envelope) bool                              { return e != nil && e.Signer == uint32(b.Self) }
+func (b *base) chance(percent int) bool                                 { return b.Rand.IntN(100) < percent }
+func (b *base) envelopeFrame(e *bftpb.Envelope) []byte                  { return wire.Frame(bft.MessageType(e.Type), e) }
+func (b *base) primary(view uint64) bft.ReplicaID                       { return bft.ReplicaID(view % uint64(b.N)) }
+func (b *base) faulty() int                                             { return bft.MaxFaulty(b.N) }
+func (b *base) quorum() int                                             { return bft.Quorum(b.N) }
 
-// Lies implements Adversary.
-func (b *base) Lies() []Lie {
-	out := make([]Lie, 0, len(b.counts))
-	for name, n := range b.counts {
-		out = append(out, Lie{name, n})
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
-	return out
+// lie notes that what the method is about to return departs from the protocol.
+func (b *base) lie(name string) { b.told = append(b.told, name) }
+
+// Told implements Adversary.
+func (b *base) Told() []string {
+	t := b.told
+	b.told = nil
+	return t
 }
 
 // receivers lists the replicas that an outbound frame is for.
@@ -186,49 +177,6 @@ func (b *base) seal(t bft.MessageType, payload []byte) []byte {
 	return b.envelopeFrame(b.Seal(t, payload))
 }
 
-// quorum is what the protocol asks for, see bft.Quorum.
-func (b *base) quorum() int { return bft.Quorum(b.N) }
-
-// instead makes a second proposal for the slot of an own pre-prepare, or returns the one that
-// was made before: with another time, in another order, or with nothing in it.
-func (b *base) instead(frame []byte) (other, bool) {
-	var p bftpb.PrePrepare
-	if wire.Read(bft.TypePrePrepare, frame, &p) != nil || !b.own(p.Header) {
-		return other{}, false
-	}
-	h, err := wire.Header(p.Header)
-	if err != nil {
-		return other{}, false
-	}
-	key := slot{h.View, h.Seq}
-	if o, ok := b.Plan.others[key]; ok {
-		return o, true
-	}
-	o := other{digest: wire.Proposal(h).Digest()}
-	list := p.Body.GetBundles()
-	switch {
-	case h.Time == 0:
-		return other{}, false // nothing can be made of a null proposal without a body
-	case b.chance(30):
-		h.Body, h.Time, list = nil, 0, nil
-	case b.chance(50) && len(list) > 32:
-		list = append(slices.Clone(list[32:]), list[:32]...)
-		digests := make([]bft.Digest, len(list)/32)
-		for i := range digests {
-			copy(digests[i][:], list[32*i:])
-		}
-		d := bft.BodyDigest(digests)
-		h.Body = d[:]
-	default:
-		h.Time++
-	}
-	o.instead = wire.Proposal(h).Digest()
-	o.header = b.Seal(bft.TypePrePrepare, wire.Marshal(h))
-	o.frame = wire.Frame(bft.TypePrePrepare, &bftpb.PrePrepare{Header: o.header, Body: &bftpb.Body{Bundles: list}})
-	b.Plan.others[key] = o
-	return o, true
-}
-
 // votesFrame makes a frame of votes, all for one digest.
 func (b *base) votesFrame(s slot, digest bft.Digest, phases ...bft.Phase) []byte {
 	v := bftpb.Votes{View: s.view}
@@ -236,4 +184,28 @@ func (b *base) votesFrame(s slot, digest bft.Digest, phases ...bft.Phase) []byte
 		v.Votes = append(v.Votes, &bftpb.Vote{Phase: uint32(p), Seq: s.seq, Digest: digest[:]})
 	}
 	return b.seal(bft.TypeVotes, wire.Marshal(&v))
+}
+
+// clientBase behaves well, but for what the embedding behaviour overrides.
+type clientBase struct {
+	ClientEnv
+	told []string
+}
+
+func newClientBase(env ClientEnv) clientBase { return clientBase{ClientEnv: env} }
+
+func (b *clientBase) Sign(_ []byte, signature crypto.Signature) crypto.Signature { return signature }
+func (b *clientBase) Send(out bft.Outbound) []bft.Outbound                       { return []bft.Outbound{out} }
+func (b *clientBase) Receive(bft.ReplicaID, []byte) bool                         { return true }
+func (b *clientBase) Inject(bft.Time) []bft.Outbound                             { return nil }
+func (b *clientBase) chance(percent int) bool                                    { return b.Rand.IntN(100) < percent }
+
+// lie notes that what the method is about to return departs from the protocol.
+func (b *clientBase) lie(name string) { b.told = append(b.told, name) }
+
+// Told implements ClientAdversary.
+func (b *clientBase) Told() []string {
+	t := b.told
+	b.told = nil
+	return t
 }

@@ -17,8 +17,6 @@ import (
 // proposal and not its body alone, the view change that has to clear up afterwards.
 type equivocate struct{ base }
 
-func newEquivocate(env Env) Adversary { return &equivocate{newBase(env)} }
-
 // Send implements Adversary.
 func (a *equivocate) Send(out bft.Outbound) []bft.Outbound {
 	switch wire.TypeOf(out.Frame) {

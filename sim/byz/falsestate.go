@@ -17,8 +17,6 @@ import (
 // against the certificate, one that lags being led astray.
 type falseState struct{ base }
 
-func newFalseState(env Env) Adversary { return &falseState{newBase(env)} }
-
 // Send implements Adversary.
 func (a *falseState) Send(out bft.Outbound) []bft.Outbound {
 	switch e := wire.Envelope(out.Frame); wire.TypeOf(out.Frame) {

@@ -56,7 +56,7 @@ func (a *replay) Send(out bft.Outbound) []bft.Outbound {
 }
 
 // Reply implements Adversary.
-func (a *replay) Reply(frame []byte) [][]byte {
+func (a *replay) Reply(_ bft.ClientID, frame []byte) [][]byte {
 	if len(a.replies) < kept {
 		a.replies = append(a.replies, frame)
 	}

@@ -19,10 +19,8 @@ import (
 // replier who does not deliver (rule 28).
 type wrongReply struct{ base }
 
-func newWrongReply(env Env) Adversary { return &wrongReply{newBase(env)} }
-
 // Reply implements Adversary.
-func (a *wrongReply) Reply(frame []byte) [][]byte {
+func (a *wrongReply) Reply(_ bft.ClientID, frame []byte) [][]byte {
 	switch wire.TypeOf(frame) {
 	case bft.TypeReply:
 		var r bftpb.Reply
