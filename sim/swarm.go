@@ -89,6 +89,25 @@ func drawAdversary(o *Options) {
 	o.demand()
 }
 
+// Under chooses the options of a seed as Draw does, but for the adversary: f replicas, one of the first two
+// primaries among them, behave in the given ways from beginning to end. Other faults are left as far as
+// the budget allows.
+func Under(seed uint64, behaviours ...string) Options {
+	o := Draw(seed)
+	r := stream(seed, "under")
+	o.Behaviours, o.Lying, o.Load.BadClients = behaviours, Permanent, 0
+	o.Byzantine = []bft.ReplicaID{bft.ReplicaID(r.IntN(2))}
+	for len(o.Byzantine) < bft.MaxFaulty(o.Protocol.N) {
+		if id := bft.ReplicaID(r.IntN(o.Protocol.N)); !slices.Contains(o.Byzantine, id) {
+			o.Byzantine = append(o.Byzantine, id)
+		}
+	}
+	slices.Sort(o.Byzantine)
+	o.demand()
+	o.Faults = slices.DeleteFunc(o.Faults, func(f Fault) bool { return f.counts() })
+	return o
+}
+
 // demand gives the behaviours what they need: clients of their own, a service.
 func (o *Options) demand() {
 	for _, name := range o.Behaviours {

@@ -106,6 +106,7 @@ func print(out io.Writer, report *sim.Report, what io.WriterTo, asJSON bool) err
 
 func fuzzCommand(out, diag io.Writer) *cobra.Command {
 	var seeds string
+	var behaviours []string
 	var jobs int
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -130,6 +131,9 @@ twice, to compare the trace hashes.`,
 			if jobs < 1 {
 				return fmt.Errorf("--jobs %d: at least 1 is needed", jobs)
 			}
+			if len(behaviours) > 0 {
+				c.Options = func(seed uint64) sim.Options { return sim.Under(seed, behaviours...) }
+			}
 			bar := progress(diag, c.Last-c.First+1)
 			c.Done = func() { _ = bar.Add(1) } // a bar that cannot be drawn is no reason to stop
 			census, failed, err := sim.Fuzz(c)
@@ -141,6 +145,7 @@ twice, to compare the trace hashes.`,
 		},
 	}
 	cmd.Flags().StringVar(&seeds, "seeds", "", "the first and the last seed, as in 1..1000 (required)")
+	cmd.Flags().StringSliceVar(&behaviours, "behaviour", nil, "f replicas behave in this way in every run, instead of what is drawn; may be repeated (see bftsim behaviours --list)")
 	cmd.Flags().IntVar(&jobs, "jobs", runtime.GOMAXPROCS(0), "how many runs go on at the same time")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	if err := cmd.MarkFlagRequired("seeds"); err != nil {

@@ -82,10 +82,14 @@ type failure struct {
 }
 
 // fuzz has a program run seeds, in order until one fails. Nil: all passed.
-func (r *runner) fuzz(ctx context.Context, program string, first, last uint64) (*failure, error) {
+func (r *runner) fuzz(ctx context.Context, program string, under []string, first, last uint64) (*failure, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, "fuzz", "--json", "--seeds", fmt.Sprintf("%d..%d", first, last), "--jobs", fmt.Sprint(r.Jobs))
+	args := []string{"fuzz", "--json", "--seeds", fmt.Sprintf("%d..%d", first, last), "--jobs", fmt.Sprint(r.Jobs)}
+	for _, name := range under {
+		args = append(args, "--behaviour", name)
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.WaitDelay = 5 * time.Second
 	cmd.Env = append(os.Environ(), "GOTRACEBACK=single")
 	var diag bytes.Buffer
@@ -122,8 +126,12 @@ func verdict(out []byte) (*failure, error) {
 // test runs the tests of the core on a mutant. It returns the one that kills it, or "". A test that
 // passes when it is tried again by itself, or fails without the patch too, fails for reasons of
 // its own and is not believed.
-func (r *runner) test(ctx context.Context, overlay string) (string, error) {
-	failed, err := r.goTest(ctx, overlay, "./bft/...")
+func (r *runner) test(ctx context.Context, m *Mutant, overlay string) (string, error) {
+	what := []string{"./bft/..."}
+	if m.Test != "" {
+		what = append(what, "-run", "^"+m.Test+"$")
+	}
+	failed, err := r.goTest(ctx, overlay, what...)
 	if err != nil || len(failed) == 0 {
 		return "", err
 	}

@@ -31,6 +31,10 @@ type Mutant struct {
 	Breaks string `json:"breaks"`
 	// Notices says what should notice, and why.
 	Notices string `json:"notices"`
+	// Under are the behaviours under which it is noticed best: seeds are tried with them first.
+	Under []string `json:"under,omitempty"`
+	// Test names a test of ./bft/... that notices it when no seed does; without one, all are tried.
+	Test string `json:"test,omitempty"`
 
 	files []*gitdiff.File
 }
@@ -67,7 +71,8 @@ func load(fsys fs.FS, dir string) ([]*Mutant, error) {
 	return out, nil
 }
 
-// parse reads a patch file: lines that begin with # and say title, Breaks and Notices, then the diff.
+// parse reads a patch file: lines that begin with # and say title, Breaks, Notices and perhaps Under and Test,
+// then the diff.
 func parse(name string, text []byte) (*Mutant, error) {
 	match := fileName.FindStringSubmatch(name)
 	if match == nil {
@@ -79,6 +84,7 @@ func parse(name string, text []byte) (*Mutant, error) {
 	}
 	m := &Mutant{Name: match[1], File: name, files: files}
 	into := &m.Title
+	var under string
 	for line := range strings.Lines(preamble) {
 		comment, ok := strings.CutPrefix(strings.TrimSpace(line), "#")
 		if !ok {
@@ -89,8 +95,17 @@ func parse(name string, text []byte) (*Mutant, error) {
 			into, comment = &m.Breaks, rest
 		} else if rest, ok := strings.CutPrefix(comment, "Notices: "); ok {
 			into, comment = &m.Notices, rest
+		} else if rest, ok := strings.CutPrefix(comment, "Under: "); ok {
+			into, comment = &under, rest
+		} else if rest, ok := strings.CutPrefix(comment, "Test: "); ok {
+			into, comment = &m.Test, rest
 		}
 		*into = strings.TrimSpace(*into + " " + comment)
+	}
+	for name := range strings.SplitSeq(under, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			m.Under = append(m.Under, name)
+		}
 	}
 	if m.Title == "" || m.Breaks == "" || m.Notices == "" {
 		return nil, errors.New("the head must have a title, a line with Breaks and one with Notices")

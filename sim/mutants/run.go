@@ -40,6 +40,8 @@ type Outcome struct {
 	By string `json:"by"`
 	// SeedsMedian is the number of seeds it took, the failing one included; nil if none failed.
 	SeedsMedian *uint64 `json:"seeds_median"`
+	// Under are the behaviours of the runs that killed it; empty for the swarm.
+	Under string `json:"under,omitempty"`
 	// Error says why the mutant could not be judged: the patch is stale, or what it makes does not build.
 	Error string `json:"error,omitempty"`
 	// Took is how long all of it took.
@@ -157,7 +159,7 @@ func (r *runner) base(ctx context.Context) error {
 	for i := range r.Repeat {
 		first, last := r.seeds(i)
 		r.progress(0, name, "seeds %d..%d", first, last)
-		f, err := r.fuzz(ctx, program, first, last)
+		f, err := r.fuzz(ctx, program, nil, first, last)
 		if err != nil {
 			return fmt.Errorf("mutants: the code without a patch: %w", err)
 		}
@@ -181,26 +183,54 @@ func (r *runner) judge(ctx context.Context, number int, m *Mutant) (Outcome, err
 	if err := r.build(ctx, overlay, program); err != nil {
 		return Outcome{}, err
 	}
-	var counts []uint64
-	var by []string
-	for i := range r.Repeat {
-		first, last := r.seeds(i)
-		r.progress(number, m.Name, "seeds %d..%d", first, last)
-		f, err := r.fuzz(ctx, program, first, last)
-		if err != nil {
-			return Outcome{}, err
-		}
-		if f != nil {
-			counts = append(counts, f.seed-first+1)
-			by = append(by, f.oracle)
-		}
-	}
-	if n, ok := median(counts, r.Repeat); ok {
-		return Outcome{Killed: true, By: oracles(by), SeedsMedian: &n}, nil
+	found, err := r.seek(ctx, number, m, program)
+	if err != nil || found.Killed {
+		return found, err
 	}
 	r.progress(number, m.Name, "tests")
-	test, err := r.test(ctx, overlay)
+	test, err := r.test(ctx, m, overlay)
 	return Outcome{Killed: test != "", By: test}, err
+}
+
+// seek looks for seeds that notice a mutant: first under the behaviours that it names, all together, then in
+// the swarm.
+func (r *runner) seek(ctx context.Context, number int, m *Mutant, program string) (Outcome, error) {
+	ways := [][]string{nil}
+	if len(m.Under) > 0 {
+		ways = [][]string{m.Under, nil}
+	}
+	for _, under := range ways {
+		var counts []uint64
+		var by []string
+		for i := range r.Repeat {
+			first, last := r.seeds(i)
+			r.progress(number, m.Name, "seeds %d..%d %s", first, last, strings.Join(under, " + "))
+			f, err := r.fuzz(ctx, program, under, first, last)
+			if err != nil {
+				return Outcome{}, err
+			}
+			if f != nil {
+				if err := r.passes(ctx, under, f.seed); err != nil {
+					return Outcome{}, err
+				}
+				counts = append(counts, f.seed-first+1)
+				by = append(by, f.oracle)
+			}
+		}
+		if n, ok := median(counts, r.Repeat); ok {
+			return Outcome{Killed: true, By: oracles(by), SeedsMedian: &n, Under: strings.Join(under, ", ")}, nil
+		}
+	}
+	return Outcome{}, nil
+}
+
+// passes shows that the code without a patch passes a seed that a mutant fails.
+func (r *runner) passes(ctx context.Context, under []string, seed uint64) error {
+	f, err := r.fuzz(ctx, filepath.Join(r.temp, "base"), under, seed, seed)
+	if err == nil && f != nil {
+		err = fmt.Errorf("mutants: the code without a patch fails too, at seed %d under %q by %s: mend that first", seed, under, f.oracle)
+	}
+	return err
 }
 
 // overlay writes the changed files to dir and the file for -overlay beside them.
