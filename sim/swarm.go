@@ -56,7 +56,7 @@ func drawLoad(seed uint64, heal Duration) Load {
 	l.Linearizable, l.Stale, l.Ordered = pick(r, 0, 10, 40), pick(r, 0, 5), pick(r, 5, 20)
 	l.Sequences = bft.Seq(110 + r.IntN(60))
 	// So that the load lasts for about as long as the faults.
-	l.Think = 2 * heal * Duration(l.Clients*l.Outstanding) / Duration(l.Sequences)
+	l.Think = 2 * heal * Duration(l.Clients*l.Outstanding) / Duration(l.Sequences) / millisecond * millisecond
 	return l
 }
 
@@ -143,6 +143,10 @@ func drawFaults(o *Options) []Fault {
 	}
 	if r := stream(o.Seed, "permanent fault"); chance(r, 25) {
 		add(drawPermanent(r, o))
+	}
+	for i := range faults {
+		// Whole milliseconds, for whoever reads them.
+		faults[i].At, faults[i].Until = faults[i].At/millisecond*millisecond, faults[i].Until/millisecond*millisecond
 	}
 	slices.SortStableFunc(faults, func(a, b Fault) int { return int(min(1, max(-1, a.At-b.At))) })
 	return faults
