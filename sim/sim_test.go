@@ -201,6 +201,7 @@ func TestD1TooManyDisksLost(t *testing.T) {
 // A host that reports records as durable which are not has its replica promise too early.
 func TestD2LyingDisk(t *testing.T) {
 	o := plain()
+	o.Machine.Sync, o.Protocol.SuspectFloor = millisecond, o.Protocol.RequestTimeout // so that nobody is suspected
 	w, err := newWorld(o)
 	if err != nil {
 		t.Fatal(err)
