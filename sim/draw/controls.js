@@ -17,8 +17,8 @@ function layout() {
   dpr = window.devicePixelRatio || 1;
   width = stage.clientWidth;
   top0 = AXIS + Math.max(6, 16 * lanes.length);
-  height = Math.max(stage.clientHeight, top0 + run.lines.length * 30 + 20);
-  pitch = Math.min(110, (height - top0 - 20) / run.lines.length);
+  height = Math.max(stage.clientHeight, top0 + run.lines.length * 30 + APART + 14);
+  pitch = Math.min(110, (height - top0 - APART - 14) / run.lines.length);
   plot.width = Math.round(width * dpr); plot.height = Math.round(height * dpr);
   plot.style.width = width + "px"; plot.style.height = height + "px";
   [...$("names").children].forEach((b, i) => { b.style.top = Y(i) - 12 + "px"; });
@@ -398,11 +398,11 @@ function writeAddress() {
 
 // firstLook shows all of a small run; of a large one what leads to the failure, or its beginning.
 function firstLook() {
-  const few = 260;
-  if (N <= few) return look(run.from, run.until);
-  const i = failure ? Math.max(0, firstSent(failure.at) - few) : 0;
-  const until = failure ? failure.at + run.flight * 3 : sent[Math.min(N - 1, i + few)];
-  look(Math.max(run.from, sent[i] - run.flight), Math.max(until, sent[i] + run.flight));
+  const few = 240, telling = [...type.keys()].filter((i) => run.types[type[i]].quiet !== 1);
+  if (N <= few || telling.length < 2) return look(run.from, run.until);
+  if (!failure) return look(sent[telling[0]] - run.flight, sent[telling[Math.min(few, telling.length) - 1]] + run.flight);
+  const before = telling.filter((i) => sent[i] <= failure.at);
+  look(before.length ? sent[before[Math.max(0, before.length - few)]] : run.from, failure.at + 3 * run.flight);
 }
 
 function repaint() { readColors(); buildLegend(); showPanel(); overviewStale = true; redraw(); }

@@ -112,10 +112,9 @@ function refilter() {
 
 // ---- Time: u is virtual time less the folds ----
 
-let foldT = [run.from, run.until], foldU = [0, run.until - run.from], folds = [];
-// foldGap is how much of a fold stays.
+let foldT = [run.from, run.until], foldU = [0, run.until - run.from], folds = new Set(); // folds: indices of foldT at which one begins
 function refold() {
-  foldT = [run.from]; foldU = [0]; folds = [];
+  foldT = [run.from]; foldU = [0]; folds = new Set();
   const gap = run.flight * 1.5;
   let busy = run.from, u = 0;
   const upTo = (t, done) => {
@@ -123,7 +122,7 @@ function refold() {
       foldT.push(busy + gap / 2, t - gap / 2);
       u = foldU[foldU.length - 1] + busy + gap / 2 - foldT[foldT.length - 3];
       foldU.push(u, u + gap);
-      folds.push({ from: busy + gap / 2, until: t - gap / 2 });
+      folds.add(foldT.length - 2);
     }
     busy = Math.max(busy, done);
   };
@@ -174,7 +173,9 @@ const cam = { u: 0, scale: 1 }; // the left edge, and pixels for one ns
 let width = 0, height = 0, top0 = 0, pitch = 0, dpr = 1;
 const plotWidth = () => Math.max(50, width - GUTTER);
 const X = (t) => GUTTER + (uOf(t) - cam.u) * cam.scale;
-const Y = (line) => top0 + pitch * (line + 0.5);
+const APART = 12; // between replicas and clients
+const firstClient = run.lines.findIndex((l) => l.client);
+const Y = (line) => top0 + pitch * (line + 0.42) + (firstClient > 0 && line >= firstClient ? APART : 0);
 const timeAt = (x) => time(cam.u + (x - GUTTER) / cam.scale);
 
 function clampCam() {
@@ -296,10 +297,11 @@ function drawAxis(t0, t1) {
     ctx.strokeStyle = color.rule; ctx.lineWidth = 1;
     ctx.beginPath(); ctx.moveTo(x, 4); ctx.lineTo(x, height); ctx.stroke();
   };
+  const inView = (p) => foldT[p + 1] > t0 && foldT[p] < t1;
+  for (let p = 0; p + 1 < foldT.length; p++) if (folds.has(p) && inView(p)) drawFold(foldT[p], foldT[p + 1]);
   for (let p = 0; p + 1 < foldT.length; p++) {
+    if (folds.has(p) || !inView(p)) continue;
     const a = Math.max(foldT[p], t0), b = Math.min(foldT[p + 1], t1);
-    if (b <= a) continue;
-    if (folds.some((f) => f.from === foldT[p])) { drawFold(foldT[p], foldT[p + 1]); continue; }
     const first = Math.ceil(a / step) * step;
     // A short stretch may hold no round time: then its beginning is named, more exactly.
     if (first > b && p > 0) tick(Math.round(foldT[p] + run.flight * 0.75), step / 100);
@@ -308,7 +310,7 @@ function drawAxis(t0, t1) {
 }
 function drawFold(a, b) {
   const x = (X(a) + X(b)) / 2;
-  if (X(b) - X(a) < 3) return;
+  if (X(b) - X(a) < 3 || !room(x - 7, 2, 14, 14)) return;
   ctx.strokeStyle = color.line; ctx.lineWidth = 1;
   for (const d of [-2, 2]) {
     ctx.beginPath(); ctx.moveTo(x + d - 3, 20); ctx.lineTo(x + d + 3, 8); ctx.stroke();
@@ -366,8 +368,8 @@ function drawMessages() {
   ctx.globalAlpha = 1;
   for (const i of new Set([state.hoverMessage, state.message])) {
     if (i < 0 || !mask[i]) continue;
-    ctx.globalAlpha = 0.25; arrows([i], color.accent, 9, [], false);
-    ctx.globalAlpha = 1; arrows([i], flags[i] & LIE ? color.bad : typeColor(type[i]), 2.6, [], true);
+    ctx.globalAlpha = i === state.message ? 0.5 : 0.3; arrows([i], color.accent, i === state.message ? 11 : 8, [], false);
+    ctx.globalAlpha = 1; arrows([i], flags[i] & LIE ? color.bad : typeColor(type[i]), 3, [], true);
   }
 }
 
