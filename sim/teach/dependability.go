@@ -115,7 +115,7 @@ func (m machine) measured(r *rand.Rand, failures int) float64 {
 
 func repairTimes(p *page, o Options) error {
 	const failures = 20000
-	machines := []machine{{"as it is", 1000, 10}, {"fails ten times less often", 10000, 10}, {"is repaired ten times as fast", 1000, 1}}
+	machines := []machine{{"as it is", 1000, 10}, {"fails a tenth as often", 10000, 10}, {"repaired ten times as fast", 1000, 1}}
 	var rows [][]string
 	worst := 0.0
 	for i, m := range machines {
@@ -124,7 +124,7 @@ func repairTimes(p *page, o Options) error {
 		rows = append(rows, []string{m.name, fmt.Sprintf("%.0f h", m.mtbf), fmt.Sprintf("%.0f h", m.mttr), share(m.available()), share(got), share(m.reliable(168)), share(m.repaired(8))})
 	}
 	p.section("A machine, and two ways to make it better")
-	p.table([]string{"machine", "MTBF", "MTTR", "available", "measured", "up for a week", "repaired within 8 h"}, rows)
+	p.table([]string{"machine", "MTBF", "MTTR", "available", "measured", "up for a week", "repaired in 8 h"}, rows)
 	p.say("available = MTBF / (MTBF + MTTR), with MTBF counted from repair to failure; measured over %d failures whose times are drawn.", failures)
 	s := newStage("one ms stands for one hour", machines[0].name, machines[1].name, machines[2].name)
 	for i, m := range machines {

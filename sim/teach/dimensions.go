@@ -317,9 +317,9 @@ func dimensions(p *page) {
 		}
 	}
 	p.section("The algorithms")
-	p.line("time-out       tell all your value; who is not heard in time has crashed")
-	p.line("marker         tell all your value, then send yourself a marker; who is not heard before it has crashed")
-	p.line("first message  tell all your value; the first that arrives is the decision")
+	p.line("time-out       tell all; who is not heard in time has crashed")
+	p.line("marker         tell all, then send yourself a marker; who is not heard before it has crashed")
+	p.line("first message  tell all; the first value that arrives is the decision")
 	p.say("After the first two everyone passes on what it heard. Who heard all decides on the least value at once; who misses one waits for the word of the other.")
 	p.section("Can three processes agree although one may crash?")
 	mark := func(in setting) string {
@@ -340,7 +340,7 @@ func dimensions(p *page) {
 			rows = append(rows, cells)
 		}
 	}
-	p.table([]string{"processes", "delays", "unordered unicast", "unordered multicast", "ordered unicast", "ordered multicast"}, rows)
+	p.table([]string{"processes", "delays", "unordered, unicast", "multicast", "ordered, unicast", "multicast"}, rows)
 	p.section("What breaks them in the worst setting: %v", setting{})
 	p.table([]string{"algorithm", "adversary", "outcome"}, breaks)
 	p.keep(dimensionsStage())

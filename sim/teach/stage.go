@@ -162,7 +162,7 @@ func (s *stage) gap() int {
 			gap = max(gap, width(r.text)+7)
 		}
 	}
-	return min(gap, 80/max(1, len(s.lines)-1))
+	return min(gap, 76/max(1, len(s.lines)-1))
 }
 
 // arrow draws a message, its label beside the sender. A lost one ends in ×.

@@ -122,7 +122,7 @@ func tcp(p *page) {
 	clients := []struct {
 		name string
 		c    session
-	}{{"gives up", session{}}, {"reconnects, sends the last one again", session{reconnect: true}}, {"the same, and the server looks at numbers", session{true, true}}}
+	}{{"gives up", session{}}, {"reconnects, sends it again", session{reconnect: true}}, {"the same, numbered", session{true, true}}}
 	right := make([]int, len(clients))
 	cases := 0
 	for i, c := range clients {
