@@ -12,6 +12,7 @@ import (
 	"github.com/baluarte-bft/baluarte/node/app/counter"
 	"github.com/baluarte-bft/baluarte/node/app/kv"
 	"github.com/baluarte-bft/baluarte/node/app/memstore"
+	"github.com/baluarte-bft/baluarte/sim/byz"
 	"github.com/baluarte-bft/baluarte/sim/wire"
 )
 
@@ -19,6 +20,8 @@ import (
 type executor struct {
 	h       *host
 	machine *exec.Machine
+	// wrong is what the adversary has done with each operation of the batch that is executed.
+	wrong func(m exec.StateMachine, ctx exec.Context, op []byte) []byte
 	// staged are the parts of the snapshot that is being fetched.
 	staged    map[uint32][]byte
 	stagedSeq bft.Seq
@@ -58,15 +61,31 @@ func newExecutor(h *host) (*executor, error) {
 	if err != nil {
 		return nil, err
 	}
+	x := &executor{h: h}
 	if h.liar != nil {
 		for i := range s {
 			if m := h.liar.Machine(s[i].Name, s[i].Machine); h.lie() {
 				s[i].Machine = m
 			}
+			s[i].Machine = &meddled{s[i].Machine, x}
 		}
 	}
-	m, err := exec.New(exec.Config{Cluster: h.w.cluster, Services: s, Limits: exec.DefaultLimits()})
-	return &executor{h: h, machine: m}, err
+	x.machine, err = exec.New(exec.Config{Cluster: h.w.cluster, Services: s, Limits: exec.DefaultLimits()})
+	return x, err
+}
+
+// meddled is a service of a replica whose execution the adversary can spoil.
+type meddled struct {
+	exec.StateMachine
+	x *executor
+}
+
+// Apply applies, unless the adversary wants something else.
+func (m *meddled) Apply(ctx exec.Context, op []byte) []byte {
+	if m.x.wrong != nil {
+		return m.x.wrong(m.StateMachine, ctx, op)
+	}
+	return m.StateMachine.Apply(ctx, op)
 }
 
 // restore loads the newest durable snapshot.
@@ -108,10 +127,17 @@ func (x *executor) run(r *bft.Ready) {
 		x.later(cost, func() { x.install(i) })
 	}
 	for _, b := range r.Execute {
-		if x.h.liar != nil && !x.befalls(b.Seq) {
-			return
+		var e byz.Execution
+		if x.h.liar != nil {
+			if e = x.befalls(b.Seq); e.Crash {
+				return
+			}
 		}
-		x.later(cost, func() { x.execute(b) })
+		x.later(cost, func() {
+			x.wrong = e.Apply
+			x.execute(b)
+			x.wrong = nil
+		})
 	}
 	for _, b := range r.Replay {
 		x.later(cost, func() { x.replies([]*bft.Bundle{b}, []exec.Reply{x.machine.Replay(b)}) })
@@ -132,19 +158,20 @@ func (x *executor) run(r *bft.Ready) {
 	}
 }
 
-// befalls has what the adversary wants happen to a replica that executes. It is false if it crashed.
-func (x *executor) befalls(seq bft.Seq) bool {
+// befalls has what the adversary wants happen to a replica that executes, and tells what did.
+func (x *executor) befalls(seq bft.Seq) byz.Execution {
 	h := x.h
 	e := h.liar.Execute(seq)
 	if !h.lie() {
-		return true
+		return byz.Execution{}
 	}
+	h.rotten = h.rotten || e.Apply != nil
 	h.execFree = max(h.execFree, h.w.q.now) + e.Delay
 	if e.Crash {
 		h.crash()
 		h.w.q.after(between(h.r, bft.Millisecond, bft.Time(h.w.opts.Protocol.RequestTimeout)), h.start)
 	}
-	return !e.Crash
+	return e
 }
 
 // execute executes a batch, replies, and takes the snapshot that the batch may ask for.

@@ -82,8 +82,8 @@ const (
 	// Jitter delays all that Targets send by up to half a request timeout and slows their disks, in turns
 	// of Every.
 	Jitter FaultKind = "jitter"
-	// Dawdle delays all that Targets send by a quarter of the request timeout, so that they are always just
-	// in time.
+	// Dawdle delays all that Targets send by Every, or by a quarter of the request timeout, so that they are always
+	// just in time.
 	Dawdle FaultKind = "dawdle"
 	// ClockJump puts the wall clocks of Targets forward by an hour at At, and back at Until.
 	ClockJump FaultKind = "clock jump"
@@ -147,7 +147,7 @@ type Fault struct {
 	On string `json:"on,omitempty"`
 	// Count is how many messages a transient omission or delay hits.
 	Count int `json:"count,omitempty"`
-	// Every is how long an intermittent fault is on, and then off.
+	// Every is how long an intermittent fault is on, and then off; of a dawdler, how late it is.
 	Every Duration `json:"every,omitempty"`
 	At    Duration `json:"at"`
 	// Until is when it ends. A permanent fault does not.
@@ -183,7 +183,9 @@ func (f Fault) String() string {
 	if f.Count > 0 {
 		text += fmt.Sprintf(", %d messages", f.Count)
 	}
-	if f.Every > 0 {
+	if f.Every > 0 && f.Kind == Dawdle {
+		text += fmt.Sprintf(", by %v", f.Every)
+	} else if f.Every > 0 {
 		text += fmt.Sprintf(", by turns of %v", f.Every)
 	}
 	if f.permanent() {
@@ -259,7 +261,7 @@ func (f *Fault) validateDetails(bad func(format string, args ...any) error) erro
 		return bad("does not wait for messages of a type")
 	case count != (f.Count > 0):
 		return bad("needs a count of messages if it is transient and hits some, and only then")
-	case every != (f.Every > 0):
+	case every != (f.Every > 0) && f.Kind != Dawdle || f.Every < 0:
 		return bad("needs a time for its turns if it comes and goes, and only then")
 	}
 	return nil

@@ -34,6 +34,8 @@ type host struct {
 	// hit; gone: it never comes back; unsound: it has lost promises, and nobody noticed.
 	drift                   bft.Time
 	impaired, gone, unsound bool
+	// rotten: disk or state are not what the core made them, so that its own assertions may stop it.
+	rotten bool
 	// older is what the disk held at an earlier time, lostWhy what the host knows of a loss.
 	older   *disk
 	lostWhy string
@@ -138,8 +140,10 @@ func (h *host) start() {
 	h.exec = exec
 	restored := bft.Restored{Records: h.disk.read(), LSN: h.disk.durable, Boot: h.r.Uint64(), Born: !h.disk.born, Amnesiac: h.lostWhy}
 	if h.liar != nil {
+		before := h.w.stats.Deeds
 		if found := h.liar.Records(restored.Records); h.lie() {
 			restored.Records = found
+			h.rotten = h.rotten || h.w.stats.Deeds > before
 		}
 	}
 	h.disk.born = true
@@ -148,7 +152,11 @@ func (h *host) start() {
 		return
 	}
 	cfg := h.w.config(h.id)
-	if h.replica, err = bft.New(cfg, restored); err != nil {
+	h.sheltered(func() { h.replica, err = bft.New(cfg, restored) })
+	if !h.up {
+		return
+	}
+	if err != nil {
 		if !h.honest() {
 			h.up = false // what its own disk holds does not let it start
 			return
@@ -227,8 +235,27 @@ func (h *host) running(life int, do func()) {
 	case h.paused > h.w.q.now:
 		h.w.q.at(h.paused, func() { h.running(life, do) })
 	default:
-		do()
+		h.sheltered(do)
 	}
+}
+
+// sheltered runs do. Where the adversary has spoilt disk or state, an assertion of the core that fails stops
+// the replica, which is what it is for; anywhere else it is a failure of the run.
+func (h *host) sheltered(do func()) {
+	if !h.rotten {
+		do()
+		return
+	}
+	life := h.life
+	defer func() {
+		if p := recover(); p != nil {
+			h.w.trace.note(h.w.q.now, KindCrash, h.at, -1, func() string { return fmt.Sprint("stopped by itself: ", p) })
+			if h.life == life {
+				h.crash()
+			}
+		}
+	}()
+	do()
 }
 
 // receive takes a message from the network.
@@ -313,6 +340,10 @@ func (h *host) turn() {
 	if h.honest() {
 		h.w.promises.ready(h.id, &ready, h.lastLSN)
 	}
+	if why := h.replica.Info().Amnesiac; why != "" && len(ready.Sign) > 0 {
+		// Whoever owns the machine: it runs the real core, which knows better.
+		h.w.verdict.fail("S8", "replica %d knows that it has lost records (%s), and signs all the same (rule 19)", h.id, why)
+	}
 	life := h.life
 	if k := len(ready.Records); k > 0 {
 		h.lastLSN = ready.Records[k-1].LSN
@@ -320,6 +351,7 @@ func (h *host) turn() {
 			h.running(life, func() { h.advance(bft.Done{Persisted: lsn}) })
 		})
 		if h.liar != nil && !h.liar.Sync(ready.Records) && h.lie() {
+			h.rotten = true
 			h.disk.forget(len(ready.Records))
 		}
 	}

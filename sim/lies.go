@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/sim/byz"
 )
 
 // liar is who tells lies: it keeps to how long it shall.
@@ -47,10 +48,26 @@ func (l *liar) tells(names []string) bool {
 	number := w.chances
 	w.trace.lie(w.q.now, l.at, number, strings.Join(names, ", "))
 	w.stats.Deeds++
+	w.inflicted[cell{w.opts.lieClass(), w.opts.lying()}]++
 	for _, name := range names {
 		w.lies[name]++
 	}
 	return true
+}
+
+// lieClass is the class of failure that the adversary's lies belong to: the worst of its behaviours'.
+func (o *Options) lieClass() Class {
+	class := ClassValue
+	for _, name := range o.Behaviours {
+		switch b, _ := byz.Find(name); b.Role {
+		case byz.Value:
+		case byz.State:
+			class = ClassState
+		default:
+			return ClassArbitrary
+		}
+	}
+	return class
 }
 
 // sent marks what an adversary made of one frame, and counts what it only kept back.

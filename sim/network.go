@@ -143,7 +143,11 @@ func (w *network) meets(m *message, l *link) (lost bool, delay bft.Time) {
 		case Jitter:
 			delay += between(l.r, 0, timeout/2)
 		case Dawdle:
-			delay += timeout / 4
+			if f.Every > 0 {
+				delay += bft.Time(f.Every)
+			} else {
+				delay += timeout / 4
+			}
 		default:
 			lost = true
 		}
@@ -171,7 +175,7 @@ func (w *network) hits(f *linkFault, m *message) bool {
 	case f.Count > 0:
 		f.left--
 		return f.left >= 0
-	case f.Every > 0:
+	case f.Every > 0 && f.Kind != Dawdle:
 		return (Duration(w.q.now)-f.At)/f.Every%2 == 0
 	}
 	return true

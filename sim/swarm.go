@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"math/rand/v2"
 	"slices"
 
@@ -17,6 +18,7 @@ func Draw(seed uint64) Options {
 	o.Load = drawLoad(seed, o.Heal)
 	drawAdversary(&o)
 	o.Faults = drawFaults(&o)
+	o.outages()
 	return o
 }
 
@@ -105,6 +107,7 @@ func Under(seed uint64, behaviours ...string) Options {
 	slices.Sort(o.Byzantine)
 	o.demand()
 	o.Faults = slices.DeleteFunc(o.Faults, func(f Fault) bool { return f.counts() })
+	o.outages()
 	return o
 }
 
@@ -122,6 +125,23 @@ func (o *Options) demand() {
 			o.Load.Service = b.Service
 		}
 	}
+}
+
+// outages has the power fail, if a behaviour is at its worst then: the primary is cut off for a while, and when
+// the views have changed, or are changing, all replicas lose power at once. It counts toward nobody's budget.
+func (o *Options) outages() {
+	if !slices.ContainsFunc(o.Behaviours, func(name string) bool { b, _ := byz.Find(name); return b.Outages }) {
+		return
+	}
+	r := stream(o.Seed, "outages")
+	timeout := o.Protocol.RequestTimeout
+	for at := timeout / 2; at+2*timeout < o.Heal; at += 2 * timeout {
+		dark := at + Duration(between(r, bft.Time(timeout)/5, 2*bft.Time(timeout)))/millisecond*millisecond
+		o.Faults = append(o.Faults,
+			Fault{Kind: Cut, Targets: []bft.ReplicaID{bft.ReplicaID(r.IntN(o.Protocol.N))}, At: at, Until: at + timeout},
+			Fault{Kind: Blackout, At: dark, Until: min(o.Heal, dark+timeout/5)})
+	}
+	slices.SortStableFunc(o.Faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
 }
 
 // drawFaults draws a schedule. What would exceed the budget is left out.

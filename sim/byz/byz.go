@@ -77,6 +77,8 @@ type Execution struct {
 	Delay bft.Time
 	// Crash ends the process.
 	Crash bool
+	// Apply, if set, is what is done with each operation of the batch instead of applying it to m.
+	Apply func(m exec.StateMachine, ctx exec.Context, op []byte) []byte
 }
 
 // ClientAdversary stands between one client and the world.

@@ -40,8 +40,10 @@ type Behaviour struct {
 	Client  func(ClientEnv) ClientAdversary
 	// Twin has the Byzantine replicas run twice, with one key and a disk each.
 	Twin bool
-	// Service and Load may ask for a certain load of the run; empty and nil for any.
+	// Service may ask for a certain service of the run; empty for any.
 	Service string
+	// Outages has the power fail for all replicas at once while views change, as it may in any run.
+	Outages bool
 }
 
 // groups are the behaviours by role; each list stands in the file of its role.
@@ -208,6 +210,9 @@ func (c chain) Execute(seq bft.Seq) Execution {
 	for _, a := range c {
 		g := a.Execute(seq)
 		e.Crash, e.Delay = e.Crash || g.Crash, max(e.Delay, g.Delay)
+		if g.Apply != nil {
+			e.Apply = g.Apply
+		}
 	}
 	return e
 }
