@@ -29,13 +29,13 @@ const (
 // parts of a replica. Fields that lead to the same memory are one part.
 var replicaParts = []part{
 	{name: "configuration", fields: []string{"cfg.Members", "cfg.Clients"}},
-	{name: "slots", fields: []string{"slots"}},
+	{name: "slots", fields: []string{"slots"}, bundles: logBundles},
 	{name: "early", fields: []string{"early"}},
-	{name: "bodies", fields: []string{"bodies", "held"}},
+	{name: "bodies", fields: []string{"bodies", "held"}, bundles: logBundles},
 	{name: "wants", fields: []string{"wanted", "wantOrder"}},
 	{name: "lacking", fields: []string{"lacking"}},
 	{name: "promises", fields: []string{"promises"}},
-	{name: "pool", fields: []string{"pool.all", "pool.clients", "pool.fresh", "pool.passed", "pool.parked", "pool.members"}},
+	{name: "pool", fields: []string{"pool.all", "pool.clients", "pool.fresh", "pool.passed", "pool.parked", "pool.members"}, bundles: poolBundles},
 	{name: "sessions", fields: []string{"pool.sessions"}},
 	{name: "recent", fields: []string{"pool.recent", "pool.recentLog"}},
 	{name: "checkpoints", fields: []string{"check.own", "check.mine", "check.said", "check.ahead", "check.votes"}},
@@ -53,6 +53,12 @@ var replicaParts = []part{
 	{name: "outbox", fields: []string{"out.records", "out.sign", "out.checks", "out.messages", "out.execute", "out.replay", "out.busy",
 		"out.reads", "out.serve", "out.stage", "out.install", "out.votes"}, why: "the next Ready hands it to the host"},
 }
+
+// Bundles count where they are reached from.
+const (
+	logBundles  = "bundles of the log"
+	poolBundles = "bundles of the pool"
+)
 
 // sizes are those of the entries of a replica's queues, in bytes.
 type sizes struct {
@@ -137,7 +143,7 @@ func (s *sizes) log() []Term {
 		{"bodies", "bodies", which, Shared, bodies, body + mapEntry(digestBytes, 8)},
 		{"bodies", "index of their bundles", "an entry for each bundle of each body", Shared, bodies * bft.MaxProposalBundles,
 			s.of["shelf"] + mapEntry(digestBytes, 8)},
-		{bundlesPart, "in the bodies of the log", "each body of at most MaxProposalBundles bundles and MaxProposalBytes", Shared, bodies, s.proposalBundles},
+		{logBundles, "in bodies", "each body of at most MaxProposalBundles bundles and MaxProposalBytes", Shared, bodies, s.proposalBundles},
 		{"lacking", "numbers that lack something", "a slot each", Shared, s.numbers, mapEntry(8, 0)},
 		{"promises", "promises", "by number and view: pre-prepare or prepare, and commit; cut behind the stable checkpoint", Shared,
 			2 * viewsPerCheckpoint * s.numbers, mapEntry(s.of["promise"], digestBytes)},
@@ -163,11 +169,12 @@ func (s *sizes) waiting(cfg *bft.Config, sessions int64) []Term {
 	count := int64(cfg.MaxPoolBytes) / wire
 	proposed := s.window * bft.MaxProposalBundles
 	return []Term{
-		{bundlesPart, "waiting", "the pool has MaxPoolBytes of them: so many of the least favourable size", Shared, count, each + frame(wire)},
+		{poolBundles, "waiting", "the pool has MaxPoolBytes of them: so many of the least favourable size", Shared, count, each + frame(wire)},
 		{"pool", "entries of waiting bundles", "one for each", Shared, count, keep},
+		{poolBundles, "proposed", "by number of the window, each of at most MaxProposalBundles and MaxProposalBytes", Shared, s.window, s.proposalBundles},
 		{"pool", "entries of proposed bundles", "those of the log that are not executed", Shared, proposed, keep},
 		{"pool", "shares of members", "a number for each", Shared, 1, 3*(s.of["List"]+64) + mapBytes(s.n, 4, 8) + 2*mapBytes(0, 8, 8)},
-		{bundlesPart, "waiting of one client", "a quarter of the pool", PerClient, (count + 3) / 4, each + frame(wire) + keep},
+		{poolBundles, "waiting of one client", "a quarter of the pool", PerClient, (count + 3) / 4, each + frame(wire) + keep},
 		{"sessions", "marks", "one for each session of the executed state, and a table of eight", Shared, sessions + 8, s.of["SessionMark"] + mapEntry(8, 8)},
 		{"recent", "digests of executed bundles", "the newest maxRecent", Shared, maxRecent + 1, mapEntry(digestBytes, 0) + 2*digestBytes},
 		{"reads", "reads that wait", "refused above maxReads", Shared, grown(maxReads), s.of["waitingRead"]},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -60,6 +61,8 @@ type Formula struct {
 	Terms []Term
 	// Peers is the number by which PerPeer terms count.
 	Peers int64
+	// Frames, if set, are those that were handed to what is measured.
+	Frames *Frames
 
 	of    reflect.Type
 	parts []part
@@ -69,13 +72,12 @@ type Formula struct {
 type part struct {
 	name   string
 	fields []string
+	// bundles is the part in which the bundles count that the fields lead to: they are large enough
+	// to hide anything else.
+	bundles string
 	// why, for a part without terms, says why none is needed.
 	why string
 }
-
-// bundlesPart is measured by itself: bundles are reached from everywhere, and are large enough to
-// hide anything else.
-const bundlesPart = "bundles"
 
 // Total is the bound of everything, in bytes.
 func (f *Formula) Total() int64 {
@@ -159,20 +161,21 @@ type Use struct {
 }
 
 // Measure gives the size of each part of v, a pointer to the type that the formula is for. What
-// several parts lead to counts in each, bundles excepted, which are a part of their own. What a
-// replica has gathered for its next Ready is left out: measure right after Ready.
+// several parts lead to counts in each; bundles count in parts of their own. What a replica has gathered for its next Ready is left out: measure right after Ready.
 func (f *Formula) Measure(v any) ([]Use, error) {
 	r := reflect.ValueOf(v)
 	if r.Kind() != reflect.Pointer || r.IsNil() || r.Type().Elem() != f.of {
 		return nil, fmt.Errorf("meter: the formula is for a *%v, not for a %T", f.of, v)
 	}
 	at := paths(f.of)
-	bundles := make(map[unsafe.Pointer]struct{})
-	var uses []Use
+	frames, alive := f.Frames.spans()
+	defer runtime.KeepAlive(alive)
+	bundles := make(map[string]*walker)
+	var uses, ofBundles []Use
 	for i := range f.parts {
 		p := &f.parts[i]
 		w := newWalker()
-		w.apart = reflect.TypeFor[bft.Bundle]()
+		w.apart, w.frames = reflect.TypeFor[bft.Bundle](), frames
 		for _, name := range p.fields {
 			field, ok := at[name]
 			if !ok {
@@ -182,21 +185,28 @@ func (f *Formula) Measure(v any) ([]Use, error) {
 			w.content(unsafe.Add(r.UnsafePointer(), field.offset), field.of)
 		}
 		size := w.finish()
-		for _, b := range w.found {
-			bundles[b] = struct{}{}
+		if p.why != "" {
+			continue
 		}
-		if p.why == "" {
-			uses = append(uses, Use{p.name, size, f.Of(p.name)})
+		uses = append(uses, Use{p.name, size, f.Of(p.name)})
+		if bundles[p.bundles] == nil {
+			bundles[p.bundles] = newWalker()
+			bundles[p.bundles].frames = frames
+			ofBundles = append(ofBundles, Use{Part: p.bundles})
+		}
+		for _, b := range w.found {
+			bundles[p.bundles].reach(region{b, w.apart, 1})
 		}
 	}
 	if len(at) > 0 {
 		return nil, fmt.Errorf("meter: no term bounds the fields %s of %v", strings.Join(sortedNames(at), ", "), f.of)
 	}
-	w := newWalker()
-	for b := range bundles {
-		w.reach(region{b, reflect.TypeFor[bft.Bundle](), 1})
+	for _, u := range ofBundles {
+		if u.Part != "" || len(bundles[""].spans) > 0 {
+			uses = append(uses, Use{u.Part, bundles[u.Part].finish(), f.Of(u.Part)})
+		}
 	}
-	return append(uses, Use{bundlesPart, w.finish(), f.Of(bundlesPart)}), nil
+	return uses, nil
 }
 
 // Check is oracle R1: it measures v and returns an error that names each part which is larger than

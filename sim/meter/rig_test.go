@@ -20,13 +20,17 @@ type rig struct {
 	replica *bft.Replica
 	checker *bft.Checker
 	formula Formula
+	frames  Frames
+	work    *Work // if set, notes the work
 	now     bft.Time
 	session bft.SessionID
 	// asleep: what is committed is not executed.
 	asleep  bool
 	batches []*bft.Batch
-	wanted  []bft.Digest     // bundles that it asked for
-	peak    map[string]int64 // most bytes of each part
+	wanted  []bft.Digest // bundles that it asked for
+	// sent, if set, sees what the replica sends.
+	sent func([]byte)
+	peak map[string]int64 // most bytes of each part
 }
 
 const self = 2
@@ -60,6 +64,7 @@ func (g *rig) start(restored bft.Restored) {
 		g.t.Fatal(err)
 	}
 	g.formula = Bound(&g.cfg, 1000)
+	g.formula.Frames = &g.frames
 	g.tick(10 * bft.Millisecond)
 	g.check()
 	for _, from := range []int{0, 1} {
@@ -72,11 +77,15 @@ func (g *rig) start(restored bft.Restored) {
 
 // hand gives it a frame of a peer.
 func (g *rig) hand(from int, frame []byte) error {
+	g.frames.Add(frame)
+	if g.work != nil {
+		g.work.Frame(Remote(from), frame)
+	}
 	u, err := g.checker.FromPeer(bft.ReplicaID(from), frame)
 	if err != nil {
 		return err
 	}
-	return g.step(u)
+	return g.step(Remote(from), u)
 }
 
 func (g *rig) mustHand(from int, frame []byte) {
@@ -86,7 +95,13 @@ func (g *rig) mustHand(from int, frame []byte) {
 	}
 }
 
-func (g *rig) step(u *bft.Unverified) error {
+// clients are one remote.
+const clients Remote = 4
+
+func (g *rig) step(from Remote, u *bft.Unverified) error {
+	if g.work != nil {
+		g.work.Verified(from, len(u.Claims()))
+	}
 	v, err := g.checker.Verify(u, g.ring)
 	if err != nil {
 		return err
@@ -98,11 +113,16 @@ func (g *rig) step(u *bft.Unverified) error {
 
 // request gives it a bundle on the client's own channel.
 func (g *rig) request(b *bft.Bundle) error {
-	u, err := g.checker.FromClient(b.Client, bft.RequestFrame(b, 0))
+	frame := bft.RequestFrame(b, 0)
+	g.frames.Add(frame)
+	if g.work != nil {
+		g.work.Frame(clients, frame)
+	}
+	u, err := g.checker.FromClient(b.Client, frame)
 	if err != nil {
 		return err
 	}
-	return g.step(u)
+	return g.step(clients, u)
 }
 
 func (g *rig) tick(d bft.Time) {
@@ -128,10 +148,16 @@ func (g *rig) turn() {
 			d.Signed = append(d.Signed, bft.Signed{ID: s.ID, Signature: g.keys[self].Sign(s.Message)})
 		}
 		for _, b := range ready.Check {
+			if g.work != nil {
+				g.work.Checked(b)
+			}
 			ok := g.ring.Verify(b.Client, bft.RequestSigningBytes(g.cfg.Cluster, b.Payload), b.Signature)
 			d.Checked = append(d.Checked, bft.Checked{Digest: b.Digest, Valid: ok})
 		}
 		for _, m := range ready.Messages {
+			if g.sent != nil {
+				g.sent(m.Frame)
+			}
 			g.note(m.Frame)
 		}
 		g.batches = append(g.batches, ready.Execute...)

@@ -63,6 +63,8 @@ type walker struct {
 	// apart, if set, is a type whose values are collected in found instead of counted and followed.
 	apart reflect.Type
 	found []unsafe.Pointer
+	// frames are known arrays of bytes, see Frames.
+	frames []span
 }
 
 func newWalker() *walker {
@@ -77,6 +79,11 @@ func (w *walker) finish() int64 {
 		w.todo = w.todo[:len(w.todo)-1]
 		for i := range r.n {
 			w.content(unsafe.Add(r.at, uintptr(i)*r.of.Size()), r.of)
+		}
+	}
+	if len(w.frames) > 0 {
+		for i, s := range w.spans {
+			w.spans[i] = widen(s, w.frames)
 		}
 	}
 	slices.SortFunc(w.spans, func(a, b span) int {
