@@ -102,10 +102,10 @@ func TestWrongUse(t *testing.T) {
 		args  string
 		words string
 	}{
-		{"run", `"seed" not set`},
+		{"run", "give --seed N"},
 		{"run --seed x", "invalid argument"},
 		{"run --seed 1 --fast", "unknown flag"},
-		{"run --seed 1 extra", "unknown command"},
+		{"run --seed 1 extra", "not both"},
 		{"run --seed 1 --trace --json", "--trace prints text"},
 		{"run --seed 1 --signatures rsa", "neither fast nor ed25519"},
 		{"fuzz", `"seeds" not set`},

@@ -170,6 +170,32 @@ func (r *runner) base(ctx context.Context) error {
 	return nil
 }
 
+// Build makes a simulator with one mutant's wrong protocol, of the source tree that the working directory is in.
+func Build(ctx context.Context, name, program string) error {
+	all, err := All()
+	if err != nil {
+		return err
+	}
+	chosen, err := Choose(all, []string{name})
+	if err != nil {
+		return err
+	}
+	r := &runner{}
+	if r.Root, err = Root(ctx); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "bftsim-mutant-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	overlay, err := r.overlay(chosen[0], dir)
+	if err != nil {
+		return err
+	}
+	return r.build(ctx, overlay, program)
+}
+
 // judge builds a mutant and looks for what notices it.
 func (r *runner) judge(ctx context.Context, number int, m *Mutant) (Outcome, error) {
 	dir := filepath.Join(r.temp, m.Name)

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/baluarte-bft/baluarte/sim"
+)
+
+// source is where the options of one run come from: a seed, with or without behaviours, or a script.
+type source struct {
+	seed       uint64
+	seeded     func() bool // --seed was given
+	behaviours []string
+	signatures string
+}
+
+// flags adds the flags of a source to a command.
+func (s *source) flags(cmd *cobra.Command) {
+	cmd.Flags().Uint64Var(&s.seed, "seed", 0, "what everything is drawn from")
+	cmd.Flags().StringSliceVar(&s.behaviours, "behaviour", nil, "with --seed: f replicas behave in this way, instead of what is drawn; may be repeated")
+	cmd.Flags().StringVar(&s.signatures, "signatures", "", `"fast" (keyed hashes) or "ed25519" (real ones, slower)`)
+	s.seeded = func() bool { return cmd.Flags().Changed("seed") }
+}
+
+// script is the run that is meant.
+func (s *source) script(args []string) (*sim.Script, error) {
+	var script *sim.Script
+	switch {
+	case len(args) == 1 && s.seeded():
+		return nil, errors.New("give either --seed or a file, not both")
+	case len(args) == 1:
+		if len(s.behaviours) > 0 {
+			return nil, errors.New("--behaviour goes with --seed: a script says itself who the adversary is")
+		}
+		f, err := os.Open(args[0])
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither a scenario (bftsim list) nor a script that can be read: %w", args[0], err)
+		}
+		defer f.Close()
+		if script, err = sim.ParseScript(f); err != nil {
+			return nil, fmt.Errorf("%s: %w", args[0], err)
+		}
+	case !s.seeded():
+		return nil, errors.New("give --seed N, the name of a scenario (bftsim list) or the file of a script")
+	case len(s.behaviours) > 0:
+		script = &sim.Script{Options: sim.Under(s.seed, s.behaviours...)}
+	default:
+		script = &sim.Script{Options: sim.Draw(s.seed)}
+	}
+	if s.signatures != "" {
+		script.Options.Signatures = s.signatures
+	}
+	return script, nil
+}
+
+func runCommand(out io.Writer) *cobra.Command {
+	var from source
+	var asJSON, trace, asScript bool
+	cmd := &cobra.Command{
+		Use:   "run NAME | --seed N | FILE",
+		Short: "Run a teaching scenario, a seed or a script",
+		Long: `Run one seed, one script, or one scenario that "bftsim list" names.
+
+Of a seed or a script it prints the options, what happened, the outcome and trace_hash, a hash over
+every delivery, signature, execution and result: it is the same whenever and wherever the same
+version runs the seed. If an oracle broke, the end of the trace is printed too. --script prints the
+options as a script, to keep and to change.`,
+		Example: `  bftsim run --seed 7
+  bftsim run --seed 7 --json | jq .trace_hash
+  bftsim run --seed 7 --behaviour "silent primary"
+  bftsim run --seed 7 --script > seven.sim && bftsim run seven.sim`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if trace && asJSON {
+				return errors.New("--trace prints text: leave --json away, or run twice")
+			}
+			script, err := from.script(args)
+			if err != nil {
+				return err
+			}
+			if asScript {
+				_, err := script.WriteTo(out)
+				return err
+			}
+			if trace {
+				script.Options.Trace = out
+			}
+			report, err := sim.Run(script.Options)
+			if err != nil {
+				return err
+			}
+			if trace && report.Failure != nil {
+				report.Failure.Trace = nil // it was printed
+			}
+			return print(out, report, report, asJSON)
+		},
+	}
+	from.flags(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().BoolVar(&trace, "trace", false, "print a line for everything that happens")
+	cmd.Flags().BoolVar(&asScript, "script", false, "print the options as a script, run nothing")
+	return cmd
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/baluarte-bft/baluarte/sim"
+	"github.com/baluarte-bft/baluarte/sim/mutants"
+)
+
+func shrinkCommand(out, diag io.Writer) *cobra.Command {
+	var from source
+	var mutant, file string
+	var runs int
+	cmd := &cobra.Command{
+		Use:   "shrink --seed N | FILE",
+		Short: "Make a failing run small, and write it as a script",
+		Long: `Run a seed or a script that fails, and leave out faults, lies, messages, requests, replicas and time
+for as long as the same oracle breaks. What is left is printed as a script, which "bftsim run"
+repeats exactly.
+
+With --mutant the protocol is broken on purpose as that mutant does it (see "bftsim mutants
+--list"); this needs the source tree and the go command.`,
+		Example: `  bftsim shrink --seed 17 -o found.sim && bftsim run found.sim
+  go run ./cmd/bftsim shrink --seed 3 --mutant quorum-too-small`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if runs < 1 {
+				return fmt.Errorf("--runs %d: at least 1 is needed", runs)
+			}
+			script, err := from.script(args)
+			if err != nil {
+				return err
+			}
+			if mutant != "" {
+				return shrinkMutant(out, diag, script, mutant, file, runs)
+			}
+			bar := progress(diag, "runs", uint64(runs))
+			small, report, err := sim.Shrink{Options: script.Options, Runs: runs, Progress: func(int, int) { _ = bar.Add(1) }}.Do()
+			_ = bar.Exit()
+			if errors.Is(err, sim.ErrNoFailure) {
+				return fmt.Errorf("every oracle holds in this run: there is nothing to shrink")
+			}
+			if err != nil {
+				return err
+			}
+			small.Mutant = script.Mutant
+			fmt.Fprintf(diag, "%v\n", report.Failure)
+			return write(out, file, small)
+		},
+	}
+	from.flags(cmd)
+	cmd.Flags().StringVar(&mutant, "mutant", "", "break the protocol as this mutant does")
+	cmd.Flags().StringVarP(&file, "output", "o", "", "the file to write the script to; the standard output if it is left out")
+	cmd.Flags().IntVar(&runs, "runs", 3000, "how many runs to make at most")
+	return cmd
+}
+
+// write writes a script to a file, or to out.
+func write(out io.Writer, file string, what io.WriterTo) error {
+	if file == "" {
+		_, err := what.WriteTo(out)
+		return err
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	_, err = what.WriteTo(f)
+	return errors.Join(err, f.Close())
+}
+
+// shrinkMutant builds the simulator with a wrong protocol and has it shrink the run.
+func shrinkMutant(out, diag io.Writer, script *sim.Script, name, file string, runs int) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	dir, err := os.MkdirTemp("", "bftsim-shrink-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	program := filepath.Join(dir, "bftsim")
+	if err := mutants.Build(ctx, name, program); err != nil {
+		return err
+	}
+	script.Mutant = name
+	input := filepath.Join(dir, "script")
+	if err := write(nil, input, script); err != nil {
+		return err
+	}
+	args := []string{"shrink", input, "--runs", fmt.Sprint(runs)}
+	if file != "" {
+		args = append(args, "-o", file)
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stdout, cmd.Stderr = out, diag
+	var exit *exec.ExitError
+	if err := cmd.Run(); errors.As(err, &exit) {
+		return errFailed // it has said what is wrong
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
