@@ -111,7 +111,7 @@ function messagePanel(i) {
     ["sent", exactly(sent[i])], lost ? ["lost", "never arrives"] : ["arrived", exactly(end[i])],
   ];
   if (!lost) rows.push(["took", duration(end[i] - sent[i])]);
-  rows.push(["view", String(view[i])]);
+  if (seq[i] || view[i]) rows.push(["view", String(view[i])]);
   if (seq[i]) rows.push(["number", String(seq[i])]);
   const out = [make("h2", {}, `${run.types[type[i]].name} · message ${i}`)];
   if (flags[i] & LIE) out.push(make("p", { className: "bad" }, "A lie: the adversary made or altered it."));
@@ -161,7 +161,7 @@ function aboutPanel() {
     if (failure && kind === failure.kind) continue;
     signs.append(make("dt", {}, sample(20, 20, (g) => glyph(g, kind, 10, 10, false))), make("dd", {}, signTexts[kind] || kind));
   }
-  out.push(signs, make("h3", {}, "Bands"), make("p", {}, "The colour behind a line is the view that the replica is in."));
+  out.push(signs, make("h3", {}, "Bands"), make("p", {}, "The colour behind a line is the view that the replica is in; hatched: on its way into it."));
   const keys = make("dl", { id: "keys" });
   for (const [k, what] of KEYS) keys.append(make("dt", {}, make("kbd", {}, k)), make("dd", {}, what));
   out.push(make("h3", {}, "Keys"), keys, make("p", {}, "Wheel zooms, Shift+wheel and dragging move, Shift+drag zooms to a stretch. Click an arrow or a sign for what it is."));
@@ -322,15 +322,15 @@ function overview() {
   const at = (t) => Math.min(w - 1, Math.max(0, uOf(t) / span() * w));
   for (const m of marks) {
     if (!m.lasts || m.kind === "call" || m === failure) continue;
-    g.fillStyle = isDown(m) ? color.bad : color.amber; g.globalAlpha = 0.25;
-    g.fillRect(at(m.at), 0, Math.max(1, at(m.until) - at(m.at)), h);
+    g.fillStyle = isDown(m) ? color.bad : color.amber; g.globalAlpha = 0.6;
+    g.fillRect(at(m.at), isDown(m) ? 4 : 0, Math.max(1, at(m.until) - at(m.at)), 4);
   }
   g.globalAlpha = 1;
   const all = new Float64Array(w), lies = new Float64Array(w);
   for (let i = 0; i < N; i++) if (mask[i]) { const x = at(sent[i]) | 0; all[x]++; if (flags[i] & LIE) lies[x]++; }
   const most = Math.max(1, ...all);
   for (let x = 0; x < w; x++) {
-    const tall = (n) => Math.sqrt(n / most) * (h - 6);
+    const tall = (n) => Math.sqrt(n / most) * (h - 10);
     if (all[x]) { g.fillStyle = color.line; g.fillRect(x, h - tall(all[x]), 1, tall(all[x])); }
     if (lies[x]) { g.fillStyle = color.bad; g.fillRect(x, h - tall(lies[x]), 1, tall(lies[x])); }
   }

@@ -59,7 +59,7 @@ func small() Run {
 		{Line: Everyone, At: 388 * ms, Until: 412 * ms, Kind: "fault", Text: "a third of all messages is lost"},
 	}
 	for i := range 4 {
-		r.Bands = append(r.Bands, Band{Line: i, From: 8 * ms, Until: 405 * ms, View: 0}, Band{Line: i, From: 405 * ms, Until: Forever, View: 1})
+		r.Bands = append(r.Bands, Band{Line: i, From: 8 * ms, Until: 405 * ms, View: 0}, Band{Line: i, From: 405 * ms, Until: 409 * ms, View: 1, Changing: i != 1}, Band{Line: i, From: 409 * ms, Until: Forever, View: 1})
 	}
 	r.Failure = &Mark{Line: 1, At: 411 * ms, Kind: "S1", Text: "r1 and r0 executed different proposals at number 1"}
 	return r
@@ -277,8 +277,8 @@ func TestPageHoldsTheRun(t *testing.T) {
 			t.Errorf("message %d takes %d, want %d", i, n(3), want)
 		}
 	}
-	if len(p.Marks) != 6*(len(r.Marks)+1) || !p.Failure || len(p.Bands) != 4*len(r.Bands) || p.From != 8*ms || p.Until != 412*ms {
-		t.Errorf("%d marks, failure %v, %d bands, from %d until %d", len(p.Marks)/6, p.Failure, len(p.Bands)/4, p.From, p.Until)
+	if len(p.Marks) != 6*(len(r.Marks)+1) || !p.Failure || len(p.Bands) != 5*len(r.Bands) || p.From != 8*ms || p.Until != 412*ms {
+		t.Errorf("%d marks, failure %v, %d bands, from %d until %d", len(p.Marks)/6, p.Failure, len(p.Bands)/5, p.From, p.Until)
 	}
 }
 

@@ -74,7 +74,7 @@ type packed struct {
 	Messages []any `json:"messages"`
 	// Marks: line, at, until (-1: for ever), kind, text, number.
 	Marks []any `json:"marks"`
-	// Bands: line, from, until (-1: for ever), view.
+	// Bands: line, from, until (-1: for ever), view, 1 if the replica is only on its way into it.
 	Bands []any `json:"bands"`
 	// Failure is the last of Marks.
 	Failure bool `json:"failure"`
@@ -110,7 +110,11 @@ func pack(r *Run) ([]byte, error) {
 		p.Marks = append(p.Marks, m.Line, m.At, finite(m.Until), kinds.of(m.Kind), texts.of(m.Text), exact(m.Seq))
 	}
 	for _, b := range r.Bands {
-		p.Bands = append(p.Bands, b.Line, b.From, finite(b.Until), exact(b.View))
+		changing := 0
+		if b.Changing {
+			changing = 1
+		}
+		p.Bands = append(p.Bands, b.Line, b.From, finite(b.Until), exact(b.View), changing)
 	}
 	return json.Marshal(&p)
 }

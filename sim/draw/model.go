@@ -82,11 +82,12 @@ type Mark struct {
 	Seq  uint64
 }
 
-// Band is the time that a line spends in a view.
+// Band is the time that a line spends in a view, or, if Changing is set, on the way into it.
 type Band struct {
 	Line        int
 	From, Until int64
 	View        uint64
+	Changing    bool
 }
 
 // ends is when the message is out of the way.

@@ -255,8 +255,12 @@ func (p *picture) bands() {
 			continue
 		}
 		x0, x1, y := p.x(b.From), p.x(b.Until), p.lineY(b.Line)
-		p.printf("<rect class=\"v%d\" x=\"%s\" y=\"%s\" width=\"%s\" height=\"%s\"/>\n", b.View%uint64(len(viewColours)), num(x0), num(y-bandHalf), num(max(1, x1-x0)), num(2*bandHalf))
-		if name := fmt.Sprint("view ", b.View); x1-x0 > wide(name, 10)+6 {
+		class, name := fmt.Sprint("v", b.View%uint64(len(viewColours))), fmt.Sprint("view ", b.View)
+		if b.Changing {
+			class, name = class+" changing", "to "+name
+		}
+		p.printf("<rect class=\"%s\" x=\"%s\" y=\"%s\" width=\"%s\" height=\"%s\"/>\n", class, num(x0), num(y-bandHalf), num(max(1, x1-x0)), num(2*bandHalf))
+		if x1-x0 > wide(name, 10)+6 {
 			p.label(x0+4, y-bandHalf+9.5, 10, "soft", "start", name)
 		}
 	}

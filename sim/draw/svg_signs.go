@@ -46,12 +46,13 @@ func (p *picture) sheet() string {
 	}
 	for i, c := range viewColours {
 		rule(fmt.Sprint(".v", i), "fill", c[0], c[1])
+		rule(fmt.Sprint(".changing.v", i), "stroke", c[0], c[1])
 	}
 	fixed := `text{font-family:system-ui,"Segoe UI",Roboto,Arial,"DejaVu Sans",sans-serif;stroke-width:3px;stroke-linejoin:round;paint-order:stroke}
 .bold{font-weight:600}
 path{stroke-width:1.5px}
 .line,.badline{fill:none}.rule{stroke-width:1px}.softline,.foldline,.amberline,.blueline,.cross{fill:none}
-.foldline{stroke-width:1px;stroke-dasharray:1 4}.down{stroke-dasharray:2 5}.lie{stroke-width:1.8px}.cross{stroke-width:2.6px}.call{opacity:.3}.flagtext{stroke:none}
+.foldline{stroke-width:1px;stroke-dasharray:1 4}.down{stroke-dasharray:2 5}.lie{stroke-width:1.8px}.cross{stroke-width:2.6px}.call{opacity:.3}.changing{fill-opacity:.25;stroke-width:2px;stroke-dasharray:6 4}.flagtext{stroke:none}
 `
 	for i, s := range p.styles {
 		fixed += fmt.Sprintf(".t%d{stroke-width:%spx", i, num(s.Width))

@@ -26,9 +26,9 @@ for (let o = 0; o < run.marks.length; o += 6) {
   marks.push({ id: marks.length, line, at, until: Math.max(at, over), lasts: until !== 0 && over > at, kind: run.kinds[kind], text: run.strings[txt], seq: n });
 }
 const failure = run.failure ? marks[marks.length - 1] : null;
-for (let o = 0; o < run.bands.length; o += 4) {
-  const [line, at, until, v] = run.bands.slice(o, o + 4);
-  bands.push({ line, at, until: until < 0 ? run.until : until, view: v });
+for (let o = 0; o < run.bands.length; o += 5) {
+  const [line, at, until, v, changing] = run.bands.slice(o, o + 5);
+  bands.push({ line, at, until: until < 0 ? run.until : until, view: v, changing });
 }
 const isDown = (m) => m.kind === "crash" || m.kind === "down";
 // Marks of the whole system that last stand in lanes below the axis, so that none hides another.
@@ -214,7 +214,7 @@ function redraw() {
 let color = {}, dark = false;
 function readColors() {
   const s = getComputedStyle(document.documentElement);
-  for (const k of ["bg", "text", "soft", "rule", "box", "line", "down", "accent", "bad", "amber", "amber-soft", "good", "shade"]) color[k] = s.getPropertyValue("--" + k).trim();
+  for (const k of ["bg", "text", "soft", "rule", "box", "line", "down", "accent", "bad", "amber", "amber-soft", "good"]) color[k] = s.getPropertyValue("--" + k).trim();
   dark = s.colorScheme.includes("dark") && color.bg !== "#ffffff";
 }
 const typeColor = (t) => dark ? run.types[t].dark : run.types[t].light;
@@ -248,7 +248,6 @@ function draw() {
   between(t0, t1, (i) => visible.push(i));
   ctx.save();
   ctx.beginPath(); ctx.rect(GUTTER, 0, width - GUTTER, height); ctx.clip();
-  drawSpans(t0, t1);
   drawBands(t0, t1);
   drawAxis(t0, t1);
   drawLines(t0, t1);
@@ -260,25 +259,27 @@ function draw() {
   plot.setAttribute("aria-label", `Space-time diagram of ${run.title}: ${run.lines.length} lines, ${visible.length} of ${N} messages from ${clock(t0, (t1 - t0) / 100)} to ${clock(t1, (t1 - t0) / 100)}. The Table button shows the same as a table.`);
 }
 
-// drawSpans shades what concerns the whole system for a while: faults of everyone.
-function drawSpans(t0, t1) {
-  for (const m of marks) {
-    if (m.line >= 0 || !m.lasts || m.until < t0 || m.at > t1) continue;
-    const a = Math.max(GUTTER, X(m.at)), b = Math.min(width, X(m.until));
-    ctx.fillStyle = color.shade;
-    ctx.fillRect(a, AXIS, b - a, height);
-  }
-}
-
+// drawBands colours views; a replica on its way into one is hatched in its colour.
 function drawBands(t0, t1) {
   const h = Math.min(15, pitch * 0.3);
   for (const b of bands) {
     if (b.until < t0 || b.at > t1 || b.line < 0) continue;
     const x = Math.max(GUTTER, X(b.at)), e = Math.min(width, X(b.until));
     ctx.fillStyle = viewColor(b.view);
-    ctx.fillRect(x, Y(b.line) - h, Math.max(e - x, 1), 2 * h);
-    if (e - x > 52) label("view " + b.view, x + 5, Y(b.line) - h + 9.5, color.soft, { size: 10, halo: false });
+    if (b.changing) hatch(x, e, Y(b.line), h, viewColor(b.view));
+    else ctx.fillRect(x, Y(b.line) - h, Math.max(e - x, 1), 2 * h);
+    if (e - x > 52) label((b.changing ? "to view " : "view ") + b.view, x + 5, Y(b.line) - h + 9.5, color.soft, { size: 10, halo: false });
   }
+}
+
+function hatch(a, b, y, h, c) {
+  ctx.save();
+  ctx.beginPath(); ctx.rect(a, y - h, b - a, 2 * h); ctx.clip();
+  ctx.strokeStyle = c; ctx.lineWidth = 4;
+  ctx.beginPath();
+  for (let k = Math.floor((a - 2 * h) / 9) * 9; k < b; k += 9) { ctx.moveTo(k, y + h); ctx.lineTo(k + 2 * h, y - h); }
+  ctx.stroke();
+  ctx.restore();
 }
 
 function steps(ns) {
