@@ -12,54 +12,11 @@ import (
 	"time"
 
 	"github.com/baluarte-bft/baluarte/sim"
+	"github.com/baluarte-bft/baluarte/sim/internal/gocmd"
 )
 
-const module = "github.com/baluarte-bft/baluarte"
-
-// patience bounds one run of the seeds or of the tests. A mutant that does not end is no kill:
-// nobody would know for what.
-const patience = 15 * time.Minute
-
 // Root finds the source tree that the working directory is in.
-func Root(ctx context.Context) (string, error) {
-	out, err := goCommand(ctx, "", "list", "-m", "-f", "{{.Path}} {{.Dir}}")
-	if errors.Is(err, errNoGo) {
-		return "", err
-	}
-	path, dir, ok := strings.Cut(strings.TrimSpace(string(out)), " ")
-	if err != nil || !ok || path != module {
-		return "", errors.New("mutants are built from the source: run this in the source tree of " + module)
-	}
-	return dir, nil
-}
-
-// goCommand runs the go command and returns what it prints. The error has the end of its diagnostics.
-func goCommand(ctx context.Context, dir string, args ...string) ([]byte, error) {
-	if _, err := exec.LookPath("go"); err != nil {
-		return nil, errNoGo
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = dir
-	cmd.WaitDelay = 5 * time.Second
-	var diag bytes.Buffer
-	cmd.Stderr = &diag
-	out, err := cmd.Output()
-	if ctx.Err() != nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		err = fmt.Errorf("go %s: %w: %s", args[0], err, tail(diag.String()))
-	}
-	return out, err
-}
-
-// tail returns the last lines of a text as one.
-func tail(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(lines[max(0, len(lines)-5):], " | ")
-}
+func Root(ctx context.Context) (string, error) { return gocmd.Root(ctx) }
 
 func withOverlay(args []string, overlay string) []string {
 	if overlay != "" {
@@ -71,7 +28,7 @@ func withOverlay(args []string, overlay string) []string {
 // build makes the simulator, from the changed files that overlay names, if it names any.
 func (r *runner) build(ctx context.Context, overlay, program string) error {
 	args := append(withOverlay([]string{"build"}, overlay), "-o", program, "./cmd/bftsim")
-	_, err := goCommand(ctx, r.Root, args...)
+	_, err := gocmd.Run(ctx, r.Root, args...)
 	return err
 }
 
@@ -83,7 +40,7 @@ type failure struct {
 
 // fuzz has a program run seeds, in order until one fails. Nil: all passed.
 func (r *runner) fuzz(ctx context.Context, program string, under []string, first, last uint64) (*failure, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, gocmd.Patience)
 	defer cancel()
 	args := []string{"fuzz", "--json", "--seeds", fmt.Sprintf("%d..%d", first, last), "--jobs", fmt.Sprint(r.Jobs)}
 	for _, name := range under {
@@ -100,7 +57,7 @@ func (r *runner) fuzz(ctx context.Context, program string, under []string, first
 	}
 	var exit *exec.ExitError
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
-		return nil, fmt.Errorf("bftsim fuzz: %w: %s", err, tail(diag.String()))
+		return nil, fmt.Errorf("bftsim fuzz: %w: %s", err, gocmd.Tail(diag.String()))
 	}
 	return verdict(out)
 }
@@ -156,7 +113,7 @@ func (r *runner) test(ctx context.Context, m *Mutant, overlay string) (string, e
 func (r *runner) goTest(ctx context.Context, overlay string, what ...string) ([]testName, error) {
 	// Vet is off: a mutant may well look odd, and that must not count as a kill.
 	args := append(withOverlay([]string{"test"}, overlay), "-json", "-count=1", "-vet=off", "-timeout=5m")
-	out, err := goCommand(ctx, r.Root, append(args, what...)...)
+	out, err := gocmd.Run(ctx, r.Root, append(args, what...)...)
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -169,7 +126,7 @@ func (r *runner) goTest(ctx context.Context, overlay string, what ...string) ([]
 type testName struct{ Package, Test string }
 
 func (t testName) String() string {
-	return fmt.Sprintf("%s (%s)", t.Test, strings.TrimPrefix(t.Package, module+"/"))
+	return fmt.Sprintf("%s (%s)", t.Test, strings.TrimPrefix(t.Package, gocmd.Module+"/"))
 }
 
 // failedTests lists, of what go test -json prints, the failed tests that are named after a rule,

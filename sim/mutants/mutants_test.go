@@ -18,6 +18,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"github.com/baluarte-bft/baluarte/sim/internal/gocmd"
 )
 
 func all(t *testing.T) []*Mutant {
@@ -45,7 +47,7 @@ func listing(t *testing.T, root string, dirs []string) map[string]*source {
 	for _, d := range dirs {
 		args = append(args, "./"+d)
 	}
-	out, err := goCommand(t.Context(), root, args...)
+	out, err := gocmd.Run(t.Context(), root, args...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +95,7 @@ func TestEveryPatchFitsAndCompiles(t *testing.T) {
 		for name := range files {
 			if d := path.Dir(name); !done[d] {
 				done[d] = true
-				typeCheck(t, m, list[module+"/"+d], d, files, fset, imports, parsed)
+				typeCheck(t, m, list[gocmd.Module+"/"+d], d, files, fset, imports, parsed)
 			}
 		}
 	}
@@ -273,12 +275,12 @@ func TestWhatIsRead(t *testing.T) {
 		}
 	}
 	const events = `{"Action":"pass","Package":"x/bft","Test":"TestA"}
-{"Action":"fail","Package":"` + module + `/bft","Test":"TestChaos"}
-{"Action":"fail","Package":"` + module + `/bft/exec","Test":"TestRule1/n=4"}
-{"Action":"fail","Package":"` + module + `/bft/exec","Test":"TestRule1"}
-{"Action":"fail","Package":"` + module + `/bft/exec"}
+{"Action":"fail","Package":"` + gocmd.Module + `/bft","Test":"TestChaos"}
+{"Action":"fail","Package":"` + gocmd.Module + `/bft/exec","Test":"TestRule1/n=4"}
+{"Action":"fail","Package":"` + gocmd.Module + `/bft/exec","Test":"TestRule1"}
+{"Action":"fail","Package":"` + gocmd.Module + `/bft/exec"}
 `
-	want := []testName{{module + "/bft/exec", "TestRule1"}, {module + "/bft", "TestChaos"}}
+	want := []testName{{gocmd.Module + "/bft/exec", "TestRule1"}, {gocmd.Module + "/bft", "TestChaos"}}
 	if got := failedTests([]byte(events)); !slices.Equal(got, want) {
 		t.Errorf("the failed tests are %v", got)
 	}

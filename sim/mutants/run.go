@@ -3,7 +3,6 @@ package mutants
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -310,5 +309,3 @@ func oracles(by []string) string {
 	}
 	return strings.Join(once, ", ")
 }
-
-var errNoGo = errors.New("the go command is not in PATH: it is needed to build the mutants")
