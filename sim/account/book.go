@@ -3,6 +3,7 @@ package account
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"slices"
 
 	"github.com/baluarte-bft/baluarte/bft"
@@ -22,6 +23,8 @@ type Book struct {
 	changes map[bft.Digest]*statement
 	// waiting are new-views by the digests of view-changes that they name and that are not here yet.
 	waiting map[bft.Digest][]*statement
+	// envelope is decoded into again and again, so that what is known costs no memory.
+	envelope bftpb.Envelope
 }
 
 // record is what one member has signed.
@@ -84,34 +87,56 @@ func (b *Book) Add(e *bftpb.Envelope) error {
 
 // AddFrame adds every envelope in a frame between replicas: votes, checkpoint, view-change,
 // new-view, pre-prepare, those that a status shows, and the certificates and view-changes in data.
-// The error is the first of [Book.Add], or that the frame does not decode; the other envelopes are
-// added all the same.
+// It keeps nothing of the frame itself. The error is the first of [Book.Add], or that the frame does
+// not decode; the other envelopes are added all the same.
 func (b *Book) AddFrame(frame []byte) error {
-	var first error
-	add := func(es ...*bftpb.Envelope) {
-		for _, e := range es {
-			first = cmp.Or(first, b.Add(e))
-		}
-	}
 	switch t := wire.TypeOf(frame); t {
-	case bft.TypePrePrepare, bft.TypeVotes, bft.TypeCheckpoint, bft.TypeViewChange, bft.TypeNewView:
-		add(wire.Envelope(frame))
+	case bft.TypeVotes, bft.TypeCheckpoint, bft.TypeViewChange, bft.TypeNewView:
+		b.envelope.Reset()
+		if err := b.envelope.UnmarshalVTUnsafe(frame[1:]); err != nil {
+			return errFrame
+		}
+		return b.addAgain(&b.envelope)
+	case bft.TypePrePrepare:
+		var p bftpb.PrePrepare
+		if err := p.UnmarshalVTUnsafe(frame[1:]); err != nil {
+			return errFrame
+		}
+		return b.addAgain(p.Header)
 	case bft.TypeStatus:
 		var s bftpb.Status
-		if err := wire.Read(t, frame, &s); err != nil {
-			return err
+		if err := s.UnmarshalVTUnsafe(frame[1:]); err != nil {
+			return errFrame
 		}
-		add(s.Newest...)
+		return b.addAgain(s.Newest...)
 	case bft.TypeData:
 		var d bftpb.Data
-		if err := wire.Read(t, frame, &d); err != nil {
-			return err
+		if err := d.UnmarshalVTUnsafe(frame[1:]); err != nil {
+			return errFrame
 		}
+		err := cmp.Or(b.addAgain(d.Checkpoint...), b.addAgain(d.ViewChanges...))
 		for _, c := range d.Committed {
-			add(c.GetVotes()...)
+			err = cmp.Or(err, b.addAgain(c.GetVotes()...))
 		}
-		add(d.Checkpoint...)
-		add(d.ViewChanges...)
+		return err
+	}
+	return nil
+}
+
+var errFrame = errors.New("account: frame does not decode")
+
+// addAgain adds envelopes that share memory with a frame. Most have been added before: each is sent to
+// all and resent. Those that are new are copied.
+func (b *Book) addAgain(es ...*bftpb.Envelope) (first error) {
+	for _, e := range es {
+		if e == nil {
+			first = cmp.Or(first, errMissing)
+			continue
+		}
+		if _, s := b.r.seen(e); s == nil {
+			first = cmp.Or(first, b.Add(&bftpb.Envelope{Type: e.Type, Signer: e.Signer, Epoch: e.Epoch,
+				Payload: bytes.Clone(e.Payload), Signature: bytes.Clone(e.Signature)}))
+		}
 	}
 	return first
 }

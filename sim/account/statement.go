@@ -80,17 +80,29 @@ func newReader(m Manifest) *reader {
 
 var errMissing = errors.New("account: an envelope is missing")
 
+// seen returns what was read of an envelope before, nil if it is new. The key is the one to keep it under.
+func (r *reader) seen(e *bftpb.Envelope) (key sealKey, s *statement) {
+	key = sealKey{kind: e.Type, signer: e.Signer}
+	if copy(key.signature[:], e.Signature); len(e.Signature) != crypto.SignatureSize {
+		return key, nil
+	}
+	if s = r.known[key]; s != nil && s.env.Epoch == e.Epoch && bytes.Equal(s.env.Payload, e.Payload) {
+		return key, s
+	}
+	return key, nil
+}
+
 // read returns what e says. The same envelope gives the same statement.
 func (r *reader) read(e *bftpb.Envelope) (*statement, error) {
 	if e == nil {
 		return nil, errMissing
 	}
-	key := sealKey{kind: e.Type, signer: e.Signer}
-	if copy(key.signature[:], e.Signature) != len(e.Signature) || len(e.Signature) != crypto.SignatureSize {
-		return nil, fmt.Errorf("account: signature of %d bytes", len(e.Signature))
-	}
-	if s := r.known[key]; s != nil && s.env.Epoch == e.Epoch && bytes.Equal(s.env.Payload, e.Payload) {
+	key, s := r.seen(e)
+	if s != nil {
 		return s, nil
+	}
+	if len(e.Signature) != crypto.SignatureSize {
+		return nil, fmt.Errorf("account: signature of %d bytes", len(e.Signature))
 	}
 	t := bft.MessageType(e.Type)
 	switch {
@@ -104,7 +116,7 @@ func (r *reader) read(e *bftpb.Envelope) (*statement, error) {
 	if !r.m.Verifier.Verify(r.m.Members[e.Signer], bft.SigningBytes(r.m.Cluster, r.m.Epoch, t, e.Payload), key.signature) {
 		return nil, fmt.Errorf("account: %v that member %d did not sign", t, e.Signer)
 	}
-	s := &statement{env: e, kind: t, signer: bft.ReplicaID(e.Signer)}
+	s = &statement{env: e, kind: t, signer: bft.ReplicaID(e.Signer)}
 	if err := r.decode(s); err != nil {
 		return nil, err
 	}
