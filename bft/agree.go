@@ -121,7 +121,8 @@ func (r *Replica) tryAccept(s *slot) {
 	delete(r.lacking, s.seq)
 	s.full = true
 	if !s.inO && !r.fits(s.pre.prop.Body) {
-		return // over the bound: a function of the bytes, the same for all
+		r.giveUp(s)
+		return
 	}
 	r.accept(s)
 }
@@ -141,7 +142,25 @@ func (r *Replica) retryAccepts() {
 	}
 }
 
-// fits checks the bound of a proposal.
+// giveUp fetches nothing more for a proposal that is too large, and forgets what was fetched for it. That no vote
+// for it comes about is the primary's debt (rule 13).
+func (r *Replica) giveUp(s *slot) {
+	for _, w := range r.wantOrder {
+		if w.seq == s.seq && w.kind == wantBundle {
+			r.unwant(w.digest)
+		}
+	}
+	for _, x := range r.bodies[s.pre.prop.Body].bundles {
+		if x == nil {
+			continue
+		}
+		if p := r.pool.all[x.Digest]; p != nil && p.seq == 0 && !p.heard && !p.member {
+			r.pool.drop(p)
+		}
+	}
+}
+
+// fits checks the bound of a proposal, of as much of it as is held.
 func (r *Replica) fits(d Digest) bool {
 	b := r.bodies[d]
 	if b == nil {
@@ -149,7 +168,9 @@ func (r *Replica) fits(d Digest) bool {
 	}
 	size := 0
 	for _, x := range b.bundles {
-		size += x.Size()
+		if x != nil {
+			size += x.Size()
+		}
 	}
 	return size <= MaxProposalBytes
 }
@@ -164,6 +185,10 @@ func (r *Replica) gather(s *slot) bool {
 	if b == nil {
 		r.want(wantBody, d, s)
 		return false
+	}
+	if !s.inO && !r.fits(d) {
+		r.giveUp(s)
+		return false // over the bound whatever else it has: a function of the bytes, the same for all
 	}
 	all := true
 	for i, id := range b.list {

@@ -114,7 +114,7 @@ func (c *Checker) FromClient(client ClientID, frame []byte) (*Unverified, error)
 		return nil, fmt.Errorf("%w: a client sends requests", ErrInvalid)
 	}
 	var p bftpb.Request
-	if err := p.UnmarshalVTUnsafe(frame[1:]); err != nil {
+	if !decode(&p, frame[1:]) {
 		return nil, fmt.Errorf("%w: request does not decode", ErrInvalid)
 	}
 	b, err := c.bundle(&p)
@@ -187,7 +187,7 @@ func (c *Checker) claim(u *Unverified, e *Envelope) error {
 // envelope decodes the frame of a message that its signer sends itself.
 func (c *Checker) envelope(u *Unverified, b []byte) (*Envelope, error) {
 	var p bftpb.Envelope
-	if err := p.UnmarshalVTUnsafe(b); err != nil {
+	if !decode(&p, b) {
 		return nil, fmt.Errorf("%w: envelope does not decode", ErrInvalid)
 	}
 	e, err := envelopeFrom(&p)
@@ -206,7 +206,7 @@ func (c *Checker) envelope(u *Unverified, b []byte) (*Envelope, error) {
 
 func (c *Checker) decodeRequest(u *Unverified, b []byte) error {
 	var p bftpb.Request
-	if err := p.UnmarshalVTUnsafe(b); err != nil {
+	if !decode(&p, b) {
 		return fmt.Errorf("%w: request does not decode", ErrInvalid)
 	}
 	bundle, err := c.bundle(&p)
@@ -216,7 +216,7 @@ func (c *Checker) decodeRequest(u *Unverified, b []byte) error {
 
 func (c *Checker) decodePrePrepare(u *Unverified, b []byte) error {
 	var p bftpb.PrePrepare
-	if err := p.UnmarshalVTUnsafe(b); err != nil || !p.Strict() || p.Body == nil {
+	if !decode(&p, b) || p.Body == nil {
 		return fmt.Errorf("%w: pre-prepare does not decode", ErrInvalid)
 	}
 	e, err := envelopeFrom(p.Header)
@@ -322,7 +322,7 @@ func (c *Checker) decodeNewView(u *Unverified, b []byte) error {
 
 func (c *Checker) decodeStatus(u *Unverified, b []byte) error {
 	var p bftpb.Status
-	if err := p.UnmarshalVTUnsafe(b); err != nil || !p.Strict() {
+	if !decode(&p, b) {
 		return fmt.Errorf("%w: status does not decode", ErrInvalid)
 	}
 	s := &status{view: View(p.View), changing: p.Changing, stable: Seq(p.Stable), executed: Seq(p.Executed), held: p.Held,
@@ -368,7 +368,7 @@ func (s *status) addNewest(e *Envelope, self ReplicaID) error {
 		s.newestPre = append(s.newestPre, p)
 	case TypeViewChange:
 		var p bftpb.ViewChange
-		if err := p.UnmarshalVTUnsafe(e.Payload); err != nil {
+		if !decode(&p, e.Payload) {
 			return fmt.Errorf("%w: view-change does not decode", ErrInvalid)
 		}
 		s.newestVC = append(s.newestVC, &viewChangeHeader{e, View(p.View)})
@@ -380,7 +380,7 @@ func (s *status) addNewest(e *Envelope, self ReplicaID) error {
 
 func (c *Checker) decodeFetch(u *Unverified, b []byte) error {
 	var p bftpb.Fetch
-	if err := p.UnmarshalVTUnsafe(b); err != nil || !p.Strict() {
+	if !decode(&p, b) {
 		return fmt.Errorf("%w: fetch does not decode", ErrInvalid)
 	}
 	ds, err := digestsFrom(p.Digests, maxFetchDigests)
@@ -396,7 +396,7 @@ func (c *Checker) decodeFetch(u *Unverified, b []byte) error {
 
 func (c *Checker) decodeData(u *Unverified, b []byte) error {
 	var p bftpb.Data
-	if err := p.UnmarshalVTUnsafe(b); err != nil || !p.Strict() {
+	if !decode(&p, b) {
 		return fmt.Errorf("%w: data does not decode", ErrInvalid)
 	}
 	if len(p.Bundles) > maxFetchDigests || len(p.Bodies) > maxFetchDigests || len(p.Committed) > maxCommitted || len(p.ViewChanges) > MaxMembers {
@@ -487,6 +487,9 @@ func (c *Checker) committed(u *Unverified, x *bftpb.Committed) (*committed, erro
 	cm, err := committedFrom(x)
 	if err != nil {
 		return nil, err
+	}
+	if len(x.Bundles) > len(cm.body) {
+		return nil, fmt.Errorf("%w: committed entry of %d bundles with %d", ErrInvalid, len(cm.body), len(x.Bundles))
 	}
 	for _, r := range x.Bundles {
 		b, err := c.bundle(r)

@@ -148,6 +148,9 @@ func (r *Replica) onCertificate(cert []*checkpoint) bool {
 		return false
 	}
 	if r.check.certified == nil || r.check.certified[0].info.Seq < info.Seq {
+		for _, c := range cert {
+			c.env.detach()
+		}
 		r.check.certified = cert
 	}
 	mine, have := r.check.mine[info.Seq]

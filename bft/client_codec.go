@@ -174,7 +174,7 @@ func DecodeReply(frame []byte) (*Reply, error) {
 	if p.Results, err = roomFor(body, 4, WindowOps); err != nil {
 		return nil, err
 	}
-	if err := p.UnmarshalVTUnsafe(body); err != nil || !p.Strict() {
+	if !decode(&p, body) {
 		return nil, fmt.Errorf("%w: reply does not decode", ErrInvalid)
 	}
 	r := &Reply{Session: SessionID(p.Session), First: p.First, Results: p.Results, View: View(p.View)}
@@ -200,7 +200,7 @@ func DecodeBusy(frame []byte) (*Busy, error) {
 		return nil, err
 	}
 	var p bftpb.Busy
-	if err := p.UnmarshalVTUnsafe(body); err != nil || !p.Strict() {
+	if !decode(&p, body) {
 		return nil, fmt.Errorf("%w: busy does not decode", ErrInvalid)
 	}
 	b := &Busy{Session: SessionID(p.Session), First: p.First}
@@ -227,7 +227,7 @@ func DecodeQuery(frame []byte, maxOps, maxBytes int) (*Query, error) {
 	if p.Operations, err = roomFor(body, 3, maxOps); err != nil {
 		return nil, err
 	}
-	if err := p.UnmarshalVTUnsafe(body); err != nil || !p.Strict() {
+	if !decode(&p, body) {
 		return nil, fmt.Errorf("%w: query does not decode", ErrInvalid)
 	}
 	if len(p.Operations) == 0 {
@@ -250,7 +250,7 @@ func DecodeAnswer(frame []byte) (*Answer, error) {
 	if p.Results, err = roomFor(body, 2, WindowOps); err != nil {
 		return nil, err
 	}
-	if err := p.UnmarshalVTUnsafe(body); err != nil || !p.Strict() {
+	if !decode(&p, body) {
 		return nil, fmt.Errorf("%w: answer does not decode", ErrInvalid)
 	}
 	a := &Answer{ID: p.Id, Results: p.Results, Epoch: Epoch(p.Epoch), Executed: Seq(p.Executed)}

@@ -1,6 +1,7 @@
 package bft
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/baluarte-bft/baluarte/bft/bftpb"
@@ -117,7 +118,7 @@ func DecodeBundle(payload []byte, sig crypto.Signature, maxOps, maxBytes int) (*
 		return nil, fmt.Errorf("%w: bundle of %d bytes, the limit is %d", ErrInvalid, len(payload), maxBytes)
 	}
 	var p bftpb.Bundle
-	if err := p.UnmarshalVTUnsafe(payload); err != nil || !p.Strict() {
+	if !decode(&p, payload) {
 		return nil, fmt.Errorf("%w: bundle does not decode", ErrInvalid)
 	}
 	b := &Bundle{Session: SessionID(p.Session), NotAfter: Time(p.NotAfter), First: p.First, Ops: p.Operations,
@@ -143,6 +144,32 @@ func DecodeBundle(payload []byte, sig crypto.Signature, maxOps, maxBytes int) (*
 	copy(b.Nonce[:], p.Nonce)
 	b.Digest = bundleDigest(payload, &b.Signature)
 	return b, nil
+}
+
+// wireMessage is a message that can be read too.
+type wireMessage interface {
+	vtMessage
+	UnmarshalVTUnsafe([]byte) error
+	Strict() bool
+}
+
+// decode reads b into m, which then refers to b. Besides unknown fields it refuses every encoding that is
+// longer than need be, such as a field that stands twice: what is kept of a message is kept as it came, and must
+// not be larger than what it says.
+func decode(m wireMessage, b []byte) bool {
+	return m.UnmarshalVTUnsafe(b) == nil && m.Strict() && m.SizeVT() == len(b)
+}
+
+// detach gives the envelope a payload of its own: what is kept of a message must not keep the whole frame.
+func (e *Envelope) detach() { e.Payload = bytes.Clone(e.Payload) }
+
+// detach returns the bundle in memory of its own.
+func (b *Bundle) detach() *Bundle {
+	own, err := DecodeBundle(bytes.Clone(b.Payload), b.Signature, len(b.Ops), len(b.Payload))
+	if err != nil {
+		panic("bft: a bundle does not decode again: " + err.Error())
+	}
+	return own
 }
 
 type vtMessage interface {

@@ -245,6 +245,7 @@ func (r *Replica) onData(from ReplicaID, d *data) error {
 		}
 		used = true
 		if r.pool.all[b.Digest] == nil {
+			b = b.detach()
 			r.pool.keep(b, r.now)
 			if r.pool.standing(b) != proposable {
 				r.pool.move(r.pool.all[b.Digest], r.pool.parked)
@@ -303,11 +304,16 @@ func (r *Replica) onCommitted(c *committed) bool {
 	}
 	bundles := make([]*Bundle, len(c.body))
 	for i, d := range c.body {
-		if bundles[i] = byDigest[d]; bundles[i] == nil {
-			if bundles[i] = r.findBundle(d); bundles[i] == nil {
-				return false
-			}
+		if bundles[i] = r.findBundle(d); bundles[i] != nil {
+			continue
 		}
+		if byDigest[d] == nil {
+			return false
+		}
+		bundles[i] = byDigest[d].detach()
+	}
+	for _, v := range c.votes {
+		v.env.detach()
 	}
 	c.bundles = bundles
 	r.settle(s, c)

@@ -208,13 +208,14 @@ func parsePrePrepare(e *Envelope) (*prePrepare, error) {
 	if e.Type != TypePrePrepare {
 		return nil, fmt.Errorf("%w: %v where a pre-prepare belongs", ErrInvalid, e.Type)
 	}
-	if err := p.UnmarshalVTUnsafe(e.Payload); err != nil || !p.Strict() {
+	if !decode(&p, e.Payload) {
 		return nil, fmt.Errorf("%w: pre-prepare header does not decode", ErrInvalid)
 	}
 	body, err := optionalDigest(p.Body)
 	if err != nil {
 		return nil, err
 	}
+	e.detach() // the frame has the body too
 	out := &prePrepare{env: e, view: View(p.View), seq: Seq(p.Seq), prop: Proposal{Body: body, Time: Time(p.Time)}}
 	if out.seq == 0 || out.seq > 1<<62 || out.prop.Time < 0 || (body.IsZero()) != (p.Time == 0) {
 		return nil, fmt.Errorf("%w: pre-prepare header out of range", ErrInvalid)
@@ -227,7 +228,7 @@ func parseVotes(e *Envelope) (*votes, error) {
 	if e.Type != TypeVotes {
 		return nil, fmt.Errorf("%w: %v where votes belong", ErrInvalid, e.Type)
 	}
-	if err := p.UnmarshalVTUnsafe(e.Payload); err != nil || !p.Strict() {
+	if !decode(&p, e.Payload) {
 		return nil, fmt.Errorf("%w: votes do not decode", ErrInvalid)
 	}
 	if len(p.Votes) == 0 || len(p.Votes) > maxVotes {
@@ -252,7 +253,7 @@ func parseCheckpoint(e *Envelope) (*checkpoint, error) {
 	if e.Type != TypeCheckpoint {
 		return nil, fmt.Errorf("%w: %v where a checkpoint belongs", ErrInvalid, e.Type)
 	}
-	if err := p.UnmarshalVTUnsafe(e.Payload); err != nil || !p.Strict() {
+	if !decode(&p, e.Payload) {
 		return nil, fmt.Errorf("%w: checkpoint does not decode", ErrInvalid)
 	}
 	c := &checkpoint{env: e, info: CheckpointInfo{Seq: Seq(p.Seq), ScheduledEnd: Seq(p.ScheduledEnd)}}
@@ -307,7 +308,7 @@ func parseViewChange(e *Envelope) (*viewChange, error) {
 	if e.Type != TypeViewChange {
 		return nil, fmt.Errorf("%w: %v where a view-change belongs", ErrInvalid, e.Type)
 	}
-	if err := p.UnmarshalVTUnsafe(e.Payload); err != nil || !p.Strict() {
+	if !decode(&p, e.Payload) {
 		return nil, fmt.Errorf("%w: view-change does not decode", ErrInvalid)
 	}
 	envs, err := envelopesFrom(p.Envelopes, MaxMembers+MaxWindow*(MaxMembers+1))
@@ -381,7 +382,7 @@ func parseNewView(e *Envelope) (*newView, error) {
 	if e.Type != TypeNewView {
 		return nil, fmt.Errorf("%w: %v where a new-view belongs", ErrInvalid, e.Type)
 	}
-	if err := p.UnmarshalVTUnsafe(e.Payload); err != nil || !p.Strict() {
+	if !decode(&p, e.Payload) {
 		return nil, fmt.Errorf("%w: new-view does not decode", ErrInvalid)
 	}
 	if len(p.ViewChanges) > MaxMembers {

@@ -206,6 +206,7 @@ func (r *Replica) onNewView(nv *newView) error {
 		r.unwantRefs(old)
 	}
 	c.offered[nv.env.Signer] = nv
+	c.forgetUnnamed()
 	return r.tryEnter(nv)
 }
 
@@ -255,11 +256,27 @@ func (r *Replica) unwantRefs(nv *newView) {
 	}
 }
 
+// forgetUnnamed forgets the view-changes that were fetched for a new-view which is no longer offered.
+func (c *change) forgetUnnamed() {
+	named := map[Digest]bool{}
+	for _, nv := range c.offered {
+		for _, ref := range nv.refs {
+			named[ref.digest] = true
+		}
+	}
+	for d := range c.extra {
+		if !named[d] {
+			delete(c.extra, d)
+		}
+	}
+}
+
 // refuseNewView: an invalid new-view is proof against its primary. If it is the one awaited, the
 // view has failed; no other new-view for it is looked at.
 func (r *Replica) refuseNewView(nv *newView, why string) error {
 	delete(r.change.offered, nv.env.Signer)
 	r.unwantRefs(nv)
+	r.change.forgetUnnamed()
 	if nv.view == r.view {
 		r.change.failed = true
 	}
@@ -302,9 +319,29 @@ func (r *Replica) enterView(nv *newView, vcs []*viewChange, o selection) {
 			r.takeOver(p)
 		}
 	}
+	r.dropUnvoted()
 	r.restartPool()
 	r.retryEarly()
 	r.propose()
+}
+
+// dropUnvoted forgets the bodies of proposals of earlier views that this replica never voted for (rule 4 keeps the
+// others).
+func (r *Replica) dropUnvoted() {
+	named := map[Digest]bool{}
+	for _, s := range r.slots {
+		if s.done != nil || s.pre != nil && s.pre.view == r.view {
+			named[s.proposal().Body] = true
+		}
+		if s.pre != nil && s.pre.view == r.view {
+			named[s.pre.prop.Body] = true
+		}
+	}
+	for d, b := range r.bodies {
+		if len(b.seqs) == 0 && !named[d] {
+			r.dropBody(d)
+		}
+	}
 }
 
 // takeOver accepts a proposal of the view's new-view; it is timed like a fresh one, but neither

@@ -21,8 +21,8 @@ type pool struct {
 	// recent are bundles that were executed lately, so that retries are answered, not ordered.
 	recent                 map[Digest]struct{}
 	recentLog              []Digest
-	members                map[ReplicaID]int // operations told by each member
-	ops                    int               // of all bundles that are not parked
+	members                map[ReplicaID]share // what each member told
+	ops                    int                 // of all bundles that are not parked
 	parkedOps, parkedBytes int
 	waiting                int     // of those in fresh and passed
 	peak                   float64 // of ops, decaying
@@ -33,6 +33,11 @@ type pool struct {
 	rateOps  int
 	rateAt   Time
 }
+
+// share is how much of the pool somebody has.
+type share struct{ ops, bytes int }
+
+func (s share) plus(ops, bytes int) share { return share{s.ops + ops, s.bytes + bytes} }
 
 const maxRecent = 1 << 14
 
@@ -60,7 +65,7 @@ type pending struct {
 func (p *pool) init() {
 	p.all, p.clients = map[Digest]*pending{}, map[ClientID]*clientPool{}
 	p.fresh, p.passed, p.parked = list.New(), list.New(), list.New()
-	p.members = map[ReplicaID]int{}
+	p.members = map[ReplicaID]share{}
 	p.sessions, p.recent = map[SessionID]*SessionMark{}, map[Digest]struct{}{}
 }
 
@@ -132,7 +137,7 @@ func (r *Replica) onRequest(u *Unverified, q *request) error {
 	p.heard, p.again = q.heard, again
 	if !q.heard {
 		p.by, p.member = u.from, true
-		r.pool.members[u.from] += max(1, len(b.Ops))
+		r.pool.members[u.from] = r.pool.members[u.from].plus(max(1, len(b.Ops)), b.Size())
 	}
 	if st == unknown {
 		r.pool.move(p, r.pool.parked)
@@ -158,7 +163,8 @@ func (r *Replica) admit(b *Bundle, park, heard bool, from ReplicaID) bool {
 		return false
 	}
 	if !heard {
-		return p.members[from]+len(b.Ops) <= limit/r.n
+		told := p.members[from].plus(len(b.Ops), b.Size())
+		return told.ops <= limit/r.n && told.bytes <= r.cfg.MaxPoolBytes/r.n
 	}
 	c := p.clients[b.Client]
 	if c == nil {
@@ -215,7 +221,7 @@ func (p *pool) drop(x *pending) {
 	p.move(x, nil)
 	delete(p.all, x.bundle.Digest)
 	if x.member {
-		p.members[x.by] -= max(1, len(x.bundle.Ops))
+		p.members[x.by] = p.members[x.by].plus(-max(1, len(x.bundle.Ops)), -x.bundle.Size())
 	}
 	c := p.clients[x.bundle.Client]
 	ops := max(1, len(x.bundle.Ops))
@@ -278,7 +284,8 @@ func (p *pool) learn(m *SessionMark) {
 func (r *Replica) applyMarks(marks []SessionMark) {
 	p := &r.pool
 	for i := range marks {
-		m := &marks[i]
+		m := new(SessionMark) // of its own: one that is kept must not keep the others
+		*m = marks[i]
 		p.learn(m)
 		c := p.clients[m.Client]
 		if c == nil {
