@@ -177,6 +177,7 @@ func (r *recorder) happens(e *Event) {
 	case KindCrash:
 		mark.Until = draw.Forever
 		r.down[e.From] = r.mark(mark)
+		r.leave(e.From)
 	case KindStart:
 		if k := r.down[e.From]; k >= 0 {
 			r.run.Marks[k].Until = now
@@ -234,10 +235,7 @@ func (r *recorder) views() {
 	for i, h := range r.w.hosts {
 		k := r.band[i]
 		if !h.up || h.replica == nil {
-			if k >= 0 {
-				r.run.Bands[k].Until = now
-				r.band[i] = -1
-			}
+			r.leave(i)
 			continue
 		}
 		info := h.replica.Info()
@@ -249,6 +247,14 @@ func (r *recorder) views() {
 		}
 		r.band[i] = len(r.run.Bands)
 		r.run.Bands = append(r.run.Bands, draw.Band{Line: i, From: now, Until: draw.Forever, View: uint64(info.View), Changing: info.Changing})
+	}
+}
+
+// leave notes that an instance is in no view any more.
+func (r *recorder) leave(i int) {
+	if k := r.band[i]; k >= 0 {
+		r.run.Bands[k].Until = int64(r.w.q.now)
+		r.band[i] = -1
 	}
 }
 

@@ -2,78 +2,103 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/sim"
 	"github.com/baluarte-bft/baluarte/sim/draw"
+	"github.com/baluarte-bft/baluarte/sim/mutants"
+	"github.com/baluarte-bft/baluarte/sim/teach"
 )
 
 // drawing is what the options of draw say.
 type drawing struct {
-	seed        uint64
+	source
 	from, until time.Duration
 	svg         bool
 	file        string
+	mutant      string
 }
 
 func drawCommand(out, diag io.Writer) *cobra.Command {
 	var d drawing
 	cmd := &cobra.Command{
-		Use:   "draw --seed N",
+		Use:   "draw NAME | --seed N | FILE",
 		Short: "Draw a run as a space-time diagram",
-		Long: `Run one seed and draw what happened: replicas and clients as lines, messages as arrows, views as
-bands, faults and lies marked. The diagram is one HTML file that needs nothing else; open it in a
-browser, zoom with the wheel, click an arrow for what the message says. With --svg it is a still
-picture for a document, which is best of a short stretch: it shows some 150 messages and says what
-it leaves out.
+		Long: `Run a seed, a script or a teaching scenario ("bftsim list") and draw what happened: replicas
+and clients as lines, messages as arrows, views as bands, faults and lies marked. The diagram is one
+HTML file that needs nothing else; open it in a browser, zoom with the wheel, click an arrow for what
+the message says. With --svg it is a still picture for a document, which is best of a short stretch:
+it shows some 150 messages and says what it leaves out.
 
-The run goes on to its end in any case; --from and --until say what is drawn of it.`,
+The run goes on to its end in any case; --from and --until say what is drawn of it. A run in which
+an oracle broke is drawn too.
+
+With --mutant the protocol is broken on purpose as that mutant does it (see "bftsim mutants
+--list"); this needs the source tree and the go command.`,
 		Example: `  bftsim draw --seed 7
   bftsim draw --seed 7 --from 6.5s --until 8s -o view-change.html
   bftsim draw --seed 7 --from 1.25s --until 1.32s --svg -o request.svg`,
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return d.do(out, diag) },
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if d.from < 0 || d.until < 0 || d.until != 0 && d.until <= d.from {
+				return fmt.Errorf("--from %v --until %v: give a stretch that ends after it begins", d.from, d.until)
+			}
+			if len(args) == 1 {
+				if scenario, err := teach.Find(args[0]); err == nil {
+					return d.scenario(out, diag, scenario)
+				}
+			}
+			script, err := d.script(args)
+			if err != nil {
+				return err
+			}
+			name := fmt.Sprintf("seed-%d", script.Options.Seed)
+			if len(args) == 1 {
+				base := filepath.Base(args[0])
+				name = strings.TrimSuffix(base, filepath.Ext(base))
+			}
+			if d.mutant != "" {
+				return d.asMutant(out, diag, script, name)
+			}
+			return d.do(out, diag, script, name)
+		},
 	}
+	d.flags(cmd)
 	f := cmd.Flags()
-	f.Uint64Var(&d.seed, "seed", 0, "what everything is drawn from (required)")
 	f.DurationVar(&d.from, "from", 0, "the virtual time at which the diagram begins, such as 1.5s")
 	f.DurationVar(&d.until, "until", 0, "the virtual time at which it ends (default: with the run)")
 	f.BoolVar(&d.svg, "svg", false, "draw a still picture instead of a page")
-	f.StringVarP(&d.file, "output", "o", "", `the file to write, "-" for standard output (default: seed-N.html or seed-N.svg)`)
-	if err := cmd.MarkFlagRequired("seed"); err != nil {
-		panic(err) // the flag was just defined
-	}
+	f.StringVarP(&d.file, "output", "o", "", `the file to write, "-" for standard output (default: the run's name with .html or .svg)`)
+	f.StringVar(&d.mutant, "mutant", "", "break the protocol as this mutant does")
 	return cmd
 }
 
 // do runs and draws. A run in which an oracle broke is drawn too, and then reported.
-func (d *drawing) do(out, diag io.Writer) error {
-	if d.from < 0 || d.until < 0 || d.until != 0 && d.until <= d.from {
-		return fmt.Errorf("--from %v --until %v: give a stretch that ends after it begins", d.from, d.until)
-	}
-	report, run, err := sim.Record(sim.Draw(d.seed), sim.Duration(d.from), sim.Duration(d.until))
+func (d *drawing) do(out, diag io.Writer, script *sim.Script, name string) error {
+	report, run, err := sim.Record(script.Options, sim.Duration(d.from), sim.Duration(d.until))
 	if err != nil {
 		return err
 	}
 	if end := time.Duration(report.Stats.Virtual); d.from >= end {
 		return fmt.Errorf("--from %v: the run ends at %v", d.from, end)
 	}
-	var b bytes.Buffer
-	make := draw.HTML
-	kind := "html"
-	if d.svg {
-		make, kind = draw.SVG, "svg"
+	run.Title = strings.ReplaceAll(name, "-", " ")
+	if script.Mutant != "" {
+		run.Title += ", mutant " + script.Mutant
 	}
-	if err := make(&b, run); err != nil {
-		return errors.Join(err, errors.New("draw less of the run, with --from and --until"))
-	}
-	if err := d.write(out, diag, kind, b.Bytes(), &run); err != nil {
+	run.Notes = append(script.Notes[:len(script.Notes):len(script.Notes)], run.Notes...)
+	if err := d.keep(out, diag, name, run); err != nil {
 		return err
 	}
 	if f := report.Failure; f != nil {
@@ -83,19 +108,78 @@ func (d *drawing) do(out, diag io.Writer) error {
 	return nil
 }
 
-// write puts the diagram where it belongs.
-func (d *drawing) write(out, diag io.Writer, kind string, data []byte, run *draw.Run) error {
+// scenario draws a teaching scenario.
+func (d *drawing) scenario(out, diag io.Writer, scenario teach.Scenario) error {
+	if d.mutant != "" || len(d.behaviours) > 0 || d.signatures != "" {
+		return fmt.Errorf("%s is a teaching scenario: it takes no --mutant, --behaviour or --signatures", scenario.Name)
+	}
+	run, err := scenario.Diagram(teach.Options{Seed: d.seed})
+	if err != nil {
+		return err
+	}
+	if d.from != 0 || d.until != 0 {
+		until := int64(d.until)
+		if until == 0 {
+			until = draw.MaxTime
+		}
+		run = draw.Window(run, int64(d.from), until)
+	}
+	return d.keep(out, diag, scenario.Name, run)
+}
+
+// keep draws the run in the form that is wanted, and puts it where it belongs.
+func (d *drawing) keep(out, diag io.Writer, name string, run draw.Run) error {
+	var b bytes.Buffer
+	form, extension := draw.HTML, ".html"
+	if d.svg {
+		form, extension = draw.SVG, ".svg"
+	}
+	if err := form(&b, run); err != nil {
+		return err
+	}
 	if d.file == "-" {
-		_, err := out.Write(data)
+		_, err := out.Write(b.Bytes())
 		return err
 	}
-	name := d.file
-	if name == "" {
-		name = fmt.Sprintf("seed-%d.%s", d.seed, kind)
+	name += extension
+	if d.file != "" {
+		name = d.file
 	}
-	if err := os.WriteFile(name, data, 0o644); err != nil {
+	if err := os.WriteFile(name, b.Bytes(), 0o644); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(diag, "%s: %d messages from %v to %v\n", name, len(run.Messages), time.Duration(run.From), time.Duration(run.Until))
+	_, err := fmt.Fprintf(diag, "%s: %d messages\n", name, len(run.Messages))
 	return err
+}
+
+// asMutant builds the simulator with a wrong protocol and has it draw the run.
+func (d *drawing) asMutant(out, diag io.Writer, script *sim.Script, name string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	dir, err := os.MkdirTemp("", "bftsim-draw-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	program, input := filepath.Join(dir, "bftsim"), filepath.Join(dir, name+".sim")
+	if err := mutants.Build(ctx, d.mutant, program); err != nil {
+		return err
+	}
+	script.Mutant = d.mutant
+	if err := write(nil, input, script); err != nil {
+		return err
+	}
+	args := []string{"draw", input, "--from", d.from.String(), "--until", d.until.String(), "-o", d.file}
+	if d.svg {
+		args = append(args, "--svg")
+	}
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Stdout, cmd.Stderr = out, diag
+	var exit *exec.ExitError
+	if err := cmd.Run(); errors.As(err, &exit) {
+		return errFailed // it has said what is wrong
+	} else if err != nil {
+		return err
+	}
+	return nil
 }

@@ -181,9 +181,13 @@ func (r *Run) validateMark(m *Mark, who string) error {
 
 // Window is what of the run touches the time from until until, both included: messages on their
 // way, marks and bands that last into it, the failure if it falls within. What is kept keeps its
-// true times; From and Until of the result say where to cut the picture.
+// true times; From and Until of the result say where to cut the picture, which ends with the run at the
+// latest.
 func Window(run Run, from, until int64) Run {
 	w := run
+	if _, end := run.extent(); end > from {
+		until = min(until, end)
+	}
 	w.From, w.Until = from, until
 	w.Messages, w.Marks, w.Bands = nil, nil, nil
 	for _, m := range run.Messages {

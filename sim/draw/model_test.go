@@ -51,6 +51,12 @@ func TestWindow(t *testing.T) {
 	if from, until := w.extent(); from != 20 || until != 30 {
 		t.Errorf("it is drawn from %d until %d, want 20 until 30", from, until)
 	}
+	if _, until := (&Run{Lines: r.Lines, Until: 1}).extent(); until != 1 {
+		t.Errorf("a window until 1 is drawn until %d", until)
+	}
+	if w := Window(r, 20, MaxTime); w.Until != 90 {
+		t.Errorf("the window ends at %d, the run at 90", w.Until)
+	}
 	if len(r.Messages) != 8 || r.Until != 0 {
 		t.Error("the run itself was changed")
 	}
