@@ -13,21 +13,17 @@ import (
 // What is committed must survive the view change, although the accomplices deny that they ever
 // prepared it: their view-changes hold no prepared certificate, and now and then not even their
 // stable checkpoint. Or they come up with the oldest certificate that they have for a number,
-// genuine, but of a lower view than another one that they keep back. To make that count they see to it that few replicas commit: their commits
-// reach only some, and as primaries they stop proposing in mid-view.
+// genuine, but of a lower view than another one that they keep back. To make that count they shift
+// a partition, so that the fewest replicas that there can be know what was executed.
 //
 // Aims at: the quorum of view-changes (rule 7), certificates kept across views and restarts until
 // one of a higher view replaces them (rule 9), the choice of the highest view.
 type omit struct {
-	base
+	conspirator
 	// altered are the own view-changes as they were sent, by the digest of the true one.
 	altered map[bft.Digest]*bftpb.Envelope
 	// oldest are the certificates of the lowest view that were seen, by number.
 	oldest map[uint64]certificate
-	// heard get the commits.
-	heard []bool
-	// proposals that are left until this primary goes quiet, by view.
-	left map[uint64]int
 }
 
 // certificate is a prepared certificate, taken out of a view-change.
@@ -38,11 +34,7 @@ type certificate struct {
 }
 
 func newOmit(env Env) Adversary {
-	a := &omit{base: newBase(env), oldest: make(map[uint64]certificate), altered: make(map[bft.Digest]*bftpb.Envelope), heard: make([]bool, env.N), left: make(map[uint64]int)}
-	for _, id := range a.Rand.Perm(a.N)[:a.Rand.IntN(a.N+1)] {
-		a.heard[id] = true
-	}
-	return a
+	return &omit{conspirator: newConspirator(env), oldest: make(map[uint64]certificate), altered: make(map[bft.Digest]*bftpb.Envelope)}
 }
 
 // Send implements Adversary.
@@ -55,24 +47,8 @@ func (a *omit) Send(out bft.Outbound) []bft.Outbound {
 		return []bft.Outbound{{To: out.To, Frame: a.newView(e, out.Frame)}}
 	case t == bft.TypeData:
 		return []bft.Outbound{{To: out.To, Frame: a.data(out.Frame)}}
-	case t == bft.TypeVotes && a.own(e):
-		return a.votes(out, e)
-	case t == bft.TypePrePrepare && a.own(e):
-		if h, err := wire.Header(e); err == nil && a.quiet(h.View) {
-			a.lie("withheld pre-prepare")
-			return nil
-		}
 	}
 	return []bft.Outbound{out}
-}
-
-// quiet tells whether this primary has proposed enough in a view.
-func (a *omit) quiet(view uint64) bool {
-	if _, ok := a.left[view]; !ok {
-		a.left[view] = a.Rand.IntN(40)
-	}
-	a.left[view]--
-	return a.left[view] < 0
 }
 
 // alter removes the certificates from an own view-change, the same way each time.
@@ -179,35 +155,4 @@ func (a *omit) data(frame []byte) []byte {
 		}
 	}
 	return wire.Frame(bft.TypeData, &d)
-}
-
-// votes keeps commits from those who shall not hear them.
-func (a *omit) votes(out bft.Outbound, e *bftpb.Envelope) []bft.Outbound {
-	v, err := wire.Votes(e)
-	if err != nil {
-		return []bft.Outbound{out}
-	}
-	var prepares []*bftpb.Vote
-	for _, x := range v.Votes {
-		if x.Phase == uint32(bft.PhasePrepare) {
-			prepares = append(prepares, x)
-		}
-	}
-	if len(prepares) == len(v.Votes) {
-		return []bft.Outbound{out}
-	}
-	v.Votes = prepares
-	less := a.seal(bft.TypeVotes, wire.Marshal(v))
-	var sent []bft.Outbound
-	for _, to := range a.receivers(out) {
-		if a.heard[to] {
-			sent = append(sent, bft.Outbound{To: to, Frame: out.Frame})
-			continue
-		}
-		a.lie("withheld commits")
-		if len(prepares) > 0 {
-			sent = append(sent, bft.Outbound{To: to, Frame: less})
-		}
-	}
-	return sent
 }

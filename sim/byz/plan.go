@@ -19,6 +19,9 @@ type Plan struct {
 	sides map[uint64][]bool
 	// others are the second proposals that were made for a (view, number).
 	others map[slot]other
+	// watch is what they hear of the network, shift how they divide it: each made when it is first wanted.
+	watch *watch
+	shift *shift
 }
 
 // slot is a number in a view.
@@ -34,6 +37,22 @@ type other struct {
 // NewPlan makes the plan of a run in which the given replicas are Byzantine.
 func NewPlan(n int, faulty []bft.ReplicaID, r *rand.Rand) *Plan {
 	return &Plan{n: n, faulty: faulty, r: r, sides: make(map[uint64][]bool), others: make(map[slot]other)}
+}
+
+// watching returns what the accomplices hear of the network.
+func (p *Plan) watching() *watch {
+	if p.watch == nil {
+		p.watch = newWatch(p.n)
+	}
+	return p.watch
+}
+
+// shifting returns the partition that the accomplices shift.
+func (p *Plan) shifting(timeout bft.Time) *shift {
+	if p.shift == nil {
+		p.shift = newShift(p, timeout)
+	}
+	return p.shift
 }
 
 // join makes a member known to its accomplices, once.
