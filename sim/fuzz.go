@@ -139,6 +139,9 @@ type Campaign struct {
 	Jobs int
 	// Options makes the options of a seed; nil means Draw.
 	Options func(seed uint64) Options
+	// expected tells of a failure that it is no failure of the campaign; each is called after each run.
+	expected func(r *Report) bool
+	each     func(r *Report)
 	// Done, if set, is called after each run, one at a time.
 	Done func()
 }
@@ -198,13 +201,16 @@ func (f *fuzzing) one() bool {
 		}
 		f.ended = true
 		return false
-	case !report.OK():
+	case !report.OK() && (f.expected == nil || !f.expected(report)):
 		if f.failed == nil || f.failed.Options.Seed > seed {
 			f.failed = report
 		}
 		f.ended = true
 	}
 	f.census.add(report)
+	if f.each != nil {
+		f.each(report)
+	}
 	if twice {
 		f.census.Twice++
 	}

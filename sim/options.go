@@ -57,6 +57,8 @@ type Options struct {
 	Lying Persistence `json:"lying,omitempty"`
 	// Beyond allows more than f faulty replicas, to see what happens then.
 	Beyond bool `json:"beyond,omitempty"`
+	// Demand are the oracles that end the run when they break; empty: all. Without L1 the run ends by itself.
+	Demand []string `json:"demand,omitempty"`
 	// Lies are the numbers of the lies that are told, of all that the adversary would tell; nil: all.
 	Lies Ranges `json:"lies,omitempty"`
 	// Drops are messages that are lost, besides those that chance and faults lose.

@@ -77,7 +77,9 @@ type Report struct {
 	Outcome   string   `json:"outcome"` // "ok" or "failed"
 	TraceHash string   `json:"trace_hash"`
 	Failure   *Failure `json:"failure,omitempty"`
-	Stats     Stats    `json:"stats"`
+	// Accused are the replicas that the evidence names.
+	Accused []Accusation `json:"accused,omitempty"`
+	Stats   Stats        `json:"stats"`
 }
 
 // OK tells whether every oracle held.
@@ -130,6 +132,9 @@ func (r *Report) WriteTo(w io.Writer) (int64, error) {
 	}
 	for _, x := range s.Injected {
 		fmt.Fprintf(&b, "injected      %s, %s: %d\n", x.Class, x.Lasts, x.Count)
+	}
+	for _, a := range r.Accused {
+		fmt.Fprintf(&b, "accused       r%d: %s\n", a.Replica, a.Kind)
 	}
 	if f := r.Failure; f != nil {
 		for _, line := range f.Trace {

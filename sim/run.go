@@ -33,6 +33,7 @@ type world struct {
 	promises  *promises
 	history   history
 	resources *resources
+	accounts  *accounts
 	written   map[string]bool // "key value" of every put and swap that was called
 
 	phase    phase
@@ -134,6 +135,7 @@ func (w *world) build() error {
 	w.order = newOrder(w.verdict)
 	cfg := w.config(0)
 	w.resources = newResources(w.verdict, &cfg, len(ids))
+	w.accounts = newAccounts(w)
 	w.promises = newPromises(w.verdict, &wire.Judge{Cluster: w.cluster, Members: w.members, Interval: o.Protocol.Interval, Verifier: w.verifier}, w.n)
 	for i := range o.Load.Clients + o.Load.BadClients {
 		bad := i >= o.Load.Clients
@@ -256,6 +258,9 @@ func (w *world) honestEndpoint(e endpoint) bool {
 
 // fail ends the run: an oracle broke. Only the first one counts.
 func (w *world) fail(oracle, format string, args ...any) {
+	if len(w.opts.Demand) > 0 && !slices.Contains(w.opts.Demand, oracle) {
+		return
+	}
 	if w.failure == nil {
 		w.failure = &Failure{Oracle: oracle, At: Duration(w.q.now), Detail: fmt.Sprintf(format, args...), Trace: w.trace.last()}
 	}
@@ -272,6 +277,9 @@ func (w *world) broken(format string, args ...any) {
 func (w *world) heal() {
 	w.enter(phaseLoad)
 	w.net.heal()
+	if len(w.opts.Demand) > 0 && !slices.Contains(w.opts.Demand, "L1") {
+		w.q.after(20*bft.Time(w.opts.Protocol.RequestTimeout), func() { w.enter(phaseOver) })
+	}
 	w.resources.soon()
 	w.resources.judge(w.hosts)
 	w.poll()
@@ -451,7 +459,8 @@ func (w *world) report() *Report {
 		w.stats.Stable = max(w.stats.Stable, m.stable)
 	}
 	w.stats.Lies, w.stats.Injected = w.liesTold(), w.injections()
-	r := &Report{Options: w.opts, Outcome: "ok", TraceHash: w.trace.hash(), Failure: w.failure, Stats: w.stats}
+	accused := w.accounts.settle(w)
+	r := &Report{Options: w.opts, Outcome: "ok", TraceHash: w.trace.hash(), Failure: w.failure, Accused: accused, Stats: w.stats}
 	if w.failure != nil {
 		r.Outcome = "failed"
 	}
