@@ -252,4 +252,68 @@ var expected = map[string][]string{
 		"two-half=0",
 		"blocks=true",
 	},
+
+	// The engine under attack.
+	"class-crash": {
+		"hit=true",
+		"masked=true",
+		"beyond-breaks=true",
+		"beyond-safe=true",
+	},
+	"class-send-omission": {
+		"hit=true",
+		"masked=true",
+		"beyond-breaks=true",
+		"beyond-safe=true",
+	},
+	"class-receive-omission": {
+		"hit=true",
+		"masked=true",
+		"beyond-breaks=true",
+		"beyond-safe=true",
+	},
+	"class-timing": {
+		"hit=true",
+		"masked=true",
+		"beyond-breaks=true",
+		"beyond-safe=true",
+	},
+	"class-value": {
+		"hit=true",
+		"masked=true",
+		"beyond-breaks=true",
+		"beyond-safe=false",
+	},
+	"class-state-transition": {
+		"hit=true",
+		"masked=true",
+		"beyond-breaks=true",
+		"beyond-safe=true",
+	},
+	"class-arbitrary": {
+		"hit=true",
+		"masked=true",
+		"beyond-breaks=true",
+		"beyond-safe=false",
+	},
+	"equivocation": {
+		"four=none",
+		"six=S1",
+		"seven=none",
+		"lied=true",
+		"three-refused=true",
+	},
+	"engine-bank-transfer": {
+		"resent=true",
+		"exactly-once=true",
+		"oracles=true",
+	},
+	"engine-rpc-failures": {
+		"no-server=true",
+		"lost-request=true",
+		"server-crash=true",
+		"lost-reply=true",
+		"client-crash=true",
+		"client-crash-oracle=L1",
+	},
 }

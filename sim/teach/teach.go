@@ -98,6 +98,7 @@ func Groups() []Group {
 		{"Remote procedure calls", rpcScenarios()},
 		{"Orphans", orphanScenarios()},
 		{"Several updates as one", atomicScenarios()},
+		{"The engine under attack", engineScenarios()},
 	}
 	for _, g := range groups {
 		for i := range g.Scenarios {

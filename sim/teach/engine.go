@@ -1,0 +1,339 @@
+package teach
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/sim"
+	"github.com/baluarte-bft/baluarte/sim/draw"
+)
+
+// Times of the engine's scenarios.
+const (
+	engineMilli = sim.Duration(bft.Millisecond)
+	// engineFault is when faults begin, and the picture a little before.
+	engineFault = 500 * engineMilli
+	// enginePicture is how much of a run is drawn.
+	enginePicture = 600 * engineMilli
+)
+
+// engineRows bounds the list of what happened.
+const engineRows = 14
+
+// engineRun is a run of the real engine.
+type engineRun struct {
+	opts   sim.Options
+	report *sim.Report
+	run    draw.Run // all of it
+	events []engineEvent
+}
+
+// engineEvent is what a scenario wants to know of an event of the simulator.
+type engineEvent struct {
+	kind     sim.Kind
+	from, to int
+	text     string
+}
+
+// runEngine runs the engine. It keeps the events of the kinds that are asked for.
+func runEngine(o sim.Options, kinds ...sim.Kind) (*engineRun, error) {
+	e := &engineRun{opts: o}
+	o.Observe = func(x *sim.Event) {
+		if slices.Contains(kinds, x.Kind) {
+			e.events = append(e.events, engineEvent{x.Kind, x.From, x.To, x.Text()})
+		}
+	}
+	var err error
+	e.report, e.run, err = sim.Record(o, 0, 0)
+	return e, err
+}
+
+// oracle is the oracle that broke, or "none".
+func (e *engineRun) oracle() string {
+	if e.report.OK() {
+		return "none"
+	}
+	return e.report.Failure.Oracle
+}
+
+// broke tells in words what broke.
+func (e *engineRun) broke() string {
+	if e.report.OK() {
+		return "nothing breaks"
+	}
+	detail, _, _ := strings.Cut(e.report.Failure.Detail, "\n")
+	return e.report.Failure.Oracle + ": " + detail
+}
+
+// safe tells whether no oracle of safety broke: those whose names begin with S.
+func (e *engineRun) safe() bool {
+	return e.report.OK() || !strings.HasPrefix(e.report.Failure.Oracle, "S")
+}
+
+// hits is how often the faults and lies of the run really took place.
+func (e *engineRun) hits() int {
+	n := 0
+	for _, i := range e.report.Stats.Injected {
+		n += i.Count
+	}
+	return n
+}
+
+// row is a line of the comparison of runs.
+func (e *engineRun) row(name string) []string {
+	s := &e.report.Stats
+	return []string{name, fmt.Sprint(e.opts.Protocol.N), fmt.Sprint(e.hits()), fmt.Sprint(s.Operations + s.Reads), fmt.Sprint(s.Views), e.oracle()}
+}
+
+var engineHead = []string{"run", "replicas", "times it hit", "calls answered", "last view", "oracle that broke"}
+
+// cluster is a small cluster with two clients that read and write two keys.
+func cluster(o Options, n int) sim.Options {
+	so := sim.Plain()
+	so.Seed = o.Seed
+	so.Protocol.N = n
+	so.Heal = 2 * engineFault
+	so.Load.Clients, so.Load.Keys, so.Load.Linearizable, so.Load.Sequences = 2, 2, 20, 40
+	return so
+}
+
+// draws keeps the stretch of the run around what happened for the diagram, and lists it.
+func (p *page) draws(e *engineRun, from sim.Duration) {
+	until := from + enginePicture
+	if f := e.report.Failure; f != nil && strings.HasPrefix(f.Oracle, "S") {
+		until = min(until, f.At+engineMilli)
+		from = max(0, until-enginePicture/4)
+	}
+	w := draw.Window(e.run, int64(from), int64(until))
+	p.res.run = &w
+	p.happened(e)
+}
+
+// drawWindow is the stretch of a run that the diagram shows.
+func drawWindow(e *engineRun, from sim.Duration) draw.Run {
+	return draw.Window(e.run, int64(from), int64(from+enginePicture))
+}
+
+// moment is a line of what happened.
+type moment struct {
+	at        int64
+	who, what string
+}
+
+// happened lists what a reader wants to know of a run: faults, crashes, restarts, views, and what broke.
+func (p *page) happened(e *engineRun) {
+	var ms []moment
+	name := func(line int) string {
+		if line == draw.Everyone {
+			return "all"
+		}
+		return e.run.Lines[line].Name
+	}
+	lies, end := 0, draw.Forever
+	for _, m := range e.run.Marks {
+		text, _, _ := strings.Cut(m.Text, "\n")
+		if m.Kind == "phase" && text == "loss" {
+			end = m.At
+			ms = append(ms, moment{m.At, "all", "lose power, some their disks: the test of what was acknowledged (D1)"})
+		}
+	}
+	for _, m := range e.run.Marks {
+		text, _, _ := strings.Cut(m.Text, "\n")
+		switch {
+		case m.At >= end:
+		case m.Kind == "fault" || m.Kind == "partition" || m.Kind == "pause":
+			ms = append(ms, moment{m.At, name(m.Line), m.Kind + ": " + text})
+		case m.Kind == "crash":
+			ms = append(ms, moment{m.At, name(m.Line), "crashes"})
+		case m.Kind == "start" && m.At > int64(engineFault):
+			ms = append(ms, moment{m.At, name(m.Line), "starts again: " + text})
+		case m.Kind == "lie":
+			lies++
+			if lies <= 3 {
+				ms = append(ms, moment{m.At, name(m.Line), "lies: " + distinct(text)})
+			}
+		}
+	}
+	for _, b := range e.run.Bands {
+		if b.View > 0 && b.From < end && !b.Changing && !e.run.Lines[b.Line].Byzantine {
+			ms = append(ms, moment{b.From, name(b.Line), fmt.Sprintf("enters view %d", b.View)})
+		}
+	}
+	slices.SortStableFunc(ms, func(a, b moment) int { return cmp.Compare(a.at, b.at) })
+	var rows [][]string
+	for _, m := range ms[:min(len(ms), engineRows)] {
+		rows = append(rows, []string{fmt.Sprintf("%.1f ms", float64(m.at)/1e6), m.who, cutTo(m.what, 80)})
+	}
+	if len(ms) > engineRows {
+		rows = append(rows, []string{"", "", fmt.Sprintf("... and %d more", len(ms)-engineRows)})
+	}
+	if f := e.report.Failure; f != nil {
+		rows = append(rows, []string{fmt.Sprintf("%.1f ms", float64(f.At)/1e6), "oracle", cutTo(e.broke(), 70)})
+	}
+	p.table([]string{"at", "who", "what"}, rows)
+}
+
+// distinct leaves out what a list says twice.
+func distinct(list string) string {
+	var out []string
+	for _, x := range strings.Split(list, ", ") {
+		if !slices.Contains(out, x) {
+			out = append(out, x)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// cutTo shortens a text to k columns.
+func cutTo(s string, k int) string {
+	if width(s) <= k {
+		return s
+	}
+	return string([]rune(s)[:k-1]) + "…"
+}
+
+// firstReplicas are the replicas 0 to k-1: the first primary is among them.
+func firstReplicas(k int) []bft.ReplicaID {
+	var ids []bft.ReplicaID
+	for id := range bft.ReplicaID(k) {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// classScenario runs a failure class with f faulty replicas of four, and with f+1.
+func classScenario(name, title, story string, strike func(o *sim.Options, targets []bft.ReplicaID), ifMasked string, stops bool) Scenario {
+	return scenario(name, title, story, func(p *page, o Options) error {
+		const n = 4
+		f := bft.MaxFaulty(n)
+		var runs [2]*engineRun
+		for i := range runs {
+			so := cluster(o, n)
+			strike(&so, firstReplicas(f+i))
+			so.Beyond = i > 0
+			var err error
+			if runs[i], err = runEngine(so); err != nil {
+				return err
+			}
+		}
+		p.section("%d of %d replicas is faulty: the first primary", f, n)
+		p.draws(runs[0], engineFault-20*engineMilli)
+		p.section("Beside it: %d of %d", f+1, n)
+		p.happened(runs[1])
+		p.section("Side by side")
+		p.table(engineHead, [][]string{runs[0].row(fmt.Sprintf("%d faulty", f)), runs[1].row(fmt.Sprintf("%d faulty", f+1))})
+		p.claim("hit", runs[0].hits() > 0 && runs[1].hits() > 0, "The fault really took place, in both runs.", "The fault never took place.")
+		p.claim("masked", runs[0].report.OK(), fmt.Sprintf("%d faulty of %d: every oracle held. %s", f, n, ifMasked), fmt.Sprintf("%d faulty of %d: %s.", f, n, runs[0].broke()))
+		p.claim("beyond-breaks", !runs[1].report.OK(), fmt.Sprintf("%d faulty of %d are more than f: oracle %s breaks.", f+1, n, runs[1].oracle()), fmt.Sprintf("%d faulty of %d: nothing breaks either.", f+1, n))
+		if stops {
+			p.claim("beyond-safe", runs[1].safe(), "No oracle of safety breaks even then: the service stops, but it says nothing wrong.", "An oracle of safety breaks: the service says something wrong.")
+		} else {
+			p.claim("beyond-safe", runs[1].safe(), "No oracle of safety breaks even then.", "An oracle of safety breaks: the service has said something wrong, and did not notice.")
+		}
+		return nil
+	})
+}
+
+// strikeAll gives the targets a permanent fault.
+func strikeAll(f sim.Fault) func(o *sim.Options, targets []bft.ReplicaID) {
+	return func(o *sim.Options, targets []bft.ReplicaID) {
+		f := f
+		f.Lasts, f.Targets, f.At = sim.Permanent, targets, engineFault
+		o.Faults = []sim.Fault{f}
+	}
+}
+
+// lieAs has the targets behave in that way.
+func lieAs(behaviour string) func(o *sim.Options, targets []bft.ReplicaID) {
+	return func(o *sim.Options, targets []bft.ReplicaID) {
+		o.Behaviours, o.Byzantine = []string{behaviour}, targets
+	}
+}
+
+func engineScenarios() []Scenario {
+	return []Scenario{
+		classScenario("class-crash", "Failure class: crash",
+			`The primary of four real replicas crashes and never comes back. The others wait for what it should have proposed, lose
+			patience, and elect the next one: a change of view. The clients see a delay and nothing else.`,
+			strikeAll(sim.Fault{Kind: sim.Crash}), "The clients saw a delay while the view changed.", true),
+		classScenario("class-send-omission", "Failure class: send omission",
+			`The primary hears everything, but nothing that it sends arrives anywhere. To the others it looks like a crash; to
+			itself all seems well, but for the answers that do not come.`,
+			strikeAll(sim.Fault{Kind: sim.SendOmission}), "From outside it cannot be told from a crash.", true),
+		classScenario("class-receive-omission", "Failure class: receive omission",
+			`The primary is deaf: what it sends arrives, but it hears nobody. It gets no requests and no votes, and what it still
+			says about itself is true and of no use.`,
+			strikeAll(sim.Fault{Kind: sim.ReceiveOmission}), "The others went on without it.", true),
+		classScenario("class-timing", "Failure class: timing",
+			`All that the primary sends comes 400 ms late: just under the request timeout of 500. A slow primary is a faulty one:
+			the others expect what it can do by their own measure, and replace it. No safety rests on time; only progress does.`,
+			strikeAll(sim.Fault{Kind: sim.Dawdle, Every: 400 * engineMilli}), "The slow primary was replaced.", true),
+		classScenario("class-value", "Failure class: value",
+			`A replica answers clients with wrong results, signed and in good order. A client believes only what f+1 replicas say
+			alike, for one of them at least is honest. With f+1 accomplices that tell the same lie, that is no longer so.`,
+			lieAs("wrong replies"), "Wrong results were outvoted at the clients.", false),
+		classScenario("class-state-transition", "Failure class: state transition",
+			`A replica comes back with an older disk: it has forgotten votes that it gave, a state in which no correct replica can be.
+			It must not sign again as if nothing had been. It notices, since the others show it its own later votes, and
+			says nothing as a member until the group has taken it in anew.`,
+			strikeAll(sim.Fault{Kind: sim.DiskLoss, On: "older unnoticed"}), "The replica that forgot did not vote twice.", true),
+		classScenario("class-arbitrary", "Failure class: arbitrary (Byzantine)",
+			`The primary does the worst: it proposes different things to different replicas, votes for both, and keeps its
+			signatures valid. Any two quorums of 2f+1 have an honest replica in common, which votes only once; so at most one of the
+			two proposals can be decided.`,
+			lieAs("equivocating primary"), "Nobody honest was divided.", false),
+		scenario("equivocation", "Equivocation against 3f and against 3f+1",
+			`The same attack, by a coalition of two: against six replicas, which is 3·2, and against seven, which is 3·2+1. And by
+			one against four. Three replicas cannot be tried with the engine: it refuses a cluster that tolerates nothing; what
+			happens there is shown by vectors-three. Oracle S1 says when two honest replicas take different decisions.`, equivocation),
+		scenario("engine-bank-transfer", "The doubled bank transfer, on the real engine",
+			`The real client adds amounts to a real replicated counter. Some of its replies are lost, from all replicas, so that it
+			sends the same request again and again. Each request has a session and a sequence number; the replicas remember
+			what they have executed, and their memory is part of the replicated state.`, engineBank),
+		scenario("engine-rpc-failures", "The five RPC failures, on the real client and the real engine",
+			`No server; a lost request; a server crash; a lost reply; a client crash. Each is brought about while the real client
+			works with four real replicas that count. To the client the group is one server that does not fail.`, engineRPC),
+	}
+}
+
+// equivocation runs the attack against four, six and seven.
+func equivocation(p *page, o Options) error {
+	sizes := []struct{ n, liars int }{{4, 1}, {6, 2}, {7, 2}}
+	runs := make([]*engineRun, len(sizes))
+	var rows [][]string
+	for i, s := range sizes {
+		so := cluster(o, s.n)
+		so.Beyond = true
+		lieAs("equivocating primary")(&so, firstReplicas(s.liars))
+		var err error
+		if runs[i], err = runEngine(so); err != nil {
+			return err
+		}
+		rows = append(rows, runs[i].row(plural(s.liars, "liar")+" of "+fmt.Sprint(s.n)))
+	}
+	three := bft.DefaultConfig()
+	three.Members = make([]crypto.PublicKey, 3)
+	refused := three.Validate()
+	p.section("Two liars of six")
+	p.draws(runs[1], 0)
+	p.section("Side by side")
+	p.table(engineHead, rows)
+	p.section("Quorums")
+	var quorums [][]string
+	for _, s := range sizes {
+		q, honest := bft.Quorum(s.n), s.n-s.liars
+		quorums = append(quorums, []string{fmt.Sprint(s.n), fmt.Sprint(s.liars), fmt.Sprint(q), fmt.Sprint(2*q - s.n), fmt.Sprint(2*q - s.n - s.liars), fmt.Sprintf("%d and %d", honest/2+s.liars, honest-honest/2+s.liars)})
+	}
+	p.table([]string{"replicas", "liars", "quorum", "two quorums share", "honest of these", "votes for each side"}, quorums)
+	p.fact("four", runs[0].oracle(), "One liar of four (3f+1): oracle that broke: %s.")
+	p.fact("six", runs[1].oracle(), "Two liars of six (3f): oracle that broke: %s. Each half of the honest ones and the two liars are a quorum.")
+	p.fact("seven", runs[2].oracle(), "Two liars of seven (3f+1): oracle that broke: %s.")
+	p.claim("lied", runs[0].hits() > 0 && runs[1].hits() > 0 && runs[2].hits() > 0, "The liars really lied, in each of the runs.", "In some run nobody lied.")
+	text := fmt.Sprint(refused)
+	p.claim("three-refused", strings.Contains(text, "at least 4"), "Three replicas are refused by the engine, for at least 4 are needed to tolerate one fault.", "Three replicas are not refused by the engine: "+text)
+	return nil
+}
