@@ -36,8 +36,9 @@
 // our certificates.)
 //
 // An honest replica executes m by a commit certificate that it holds, or takes over a state by a
-// checkpoint certificate, one of whose Q > t signers is honest and executed m; so there are
-// commit certificates for (v, m, d) and (v', m, d') with v ≤ v', both held by honest replicas.
+// checkpoint certificate, one of whose Q > t signers is honest; the first honest replica to sign
+// for such a state had executed m. So there are commit certificates for (v, m, d) and (v', m, d')
+// with v ≤ v', both held by honest replicas.
 //
 // Same view, v = v': two quorums share 2Q−n ≥ f+1 members, and each of these signed two commits
 // ([TwoVotes]).
