@@ -275,7 +275,11 @@ func (r *recorder) result(report *Report) draw.Run {
 func (r *recorder) cast(o *Options) string {
 	var b strings.Builder
 	f := bft.MaxFaulty(o.Protocol.N)
-	fmt.Fprintf(&b, "%d replicas, of which %d may be faulty, and %d clients of the service %s.", o.Protocol.N, f, o.Load.Clients, o.Load.Service)
+	clients := "1 client"
+	if o.Load.Clients > 1 {
+		clients = fmt.Sprint(o.Load.Clients, " clients")
+	}
+	fmt.Fprintf(&b, "%d replicas, of which %d may be faulty, and %s of the service %s.", o.Protocol.N, f, clients, o.Load.Service)
 	if len(o.Behaviours) > 0 {
 		var names []string
 		for _, l := range r.run.Lines {

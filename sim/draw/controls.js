@@ -18,7 +18,7 @@ function layout() {
   width = stage.clientWidth;
   top0 = AXIS + Math.max(6, 16 * lanes.length);
   height = Math.max(stage.clientHeight, top0 + run.lines.length * 30 + APART + 14);
-  pitch = Math.min(110, (height - top0 - APART - 14) / run.lines.length);
+  pitch = Math.min(150, (height - top0 - APART - 14) / run.lines.length);
   plot.width = Math.round(width * dpr); plot.height = Math.round(height * dpr);
   plot.style.width = width + "px"; plot.style.height = height + "px";
   [...$("names").children].forEach((b, i) => { b.style.top = Y(i) - 12 + "px"; });
@@ -326,8 +326,9 @@ function overview() {
     g.fillRect(at(m.at), isDown(m) ? 4 : 0, Math.max(1, at(m.until) - at(m.at)), 4);
   }
   g.globalAlpha = 1;
+  const least = state.words.length || state.follow !== null ? DIM : HIDDEN; // of a search only what was found
   const all = new Float64Array(w), lies = new Float64Array(w);
-  for (let i = 0; i < N; i++) if (mask[i]) { const x = at(sent[i]) | 0; all[x]++; if (flags[i] & LIE) lies[x]++; }
+  for (let i = 0; i < N; i++) if (mask[i] > least) { const x = at(sent[i]) | 0; all[x]++; if (flags[i] & LIE) lies[x]++; }
   const most = Math.max(1, ...all);
   for (let x = 0; x < w; x++) {
     const tall = (n) => Math.sqrt(n / most) * (h - 10);
@@ -398,7 +399,7 @@ function writeAddress() {
 
 // firstLook shows all of a small run; of a large one what leads to the failure, or its beginning.
 function firstLook() {
-  const few = 240, telling = [...type.keys()].filter((i) => run.types[type[i]].quiet !== 1);
+  const few = 130, telling = [...type.keys()].filter((i) => run.types[type[i]].quiet !== 1);
   if (N <= few || telling.length < 2) return look(run.from, run.until);
   if (!failure) return look(sent[telling[0]] - run.flight, sent[telling[Math.min(few, telling.length) - 1]] + run.flight);
   const before = telling.filter((i) => sent[i] <= failure.at);

@@ -170,7 +170,7 @@ func (p *picture) heading() {
 	}
 	p.y += 24
 	p.legend()
-	p.lanes = p.countLanes()
+	p.assignLanes()
 	p.top = p.y + 30 + 16*float64(p.lanes)
 	p.bottom = p.lineY(len(p.run.Lines)-1) + 32
 }
@@ -269,6 +269,10 @@ func (p *picture) bands() {
 // ticks draws the time axis and its folds.
 func (p *picture) ticks() {
 	y := p.y + 18
+	if f := p.run.Failure; f != nil {
+		w := wide(f.Kind, 12) + 16 // for the flag
+		p.taken = append(p.taken, box{p.x(f.At) - w, y - 14, p.x(f.At) + w, y + 4})
+	}
 	for _, i := range p.axis.folds {
 		a, b := p.axis.t[i], p.axis.t[i+1]
 		x := (p.x(a) + p.x(b)) / 2

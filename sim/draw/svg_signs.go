@@ -52,7 +52,7 @@ func (p *picture) sheet() string {
 .bold{font-weight:600}
 path{stroke-width:1.5px}
 .line,.badline{fill:none}.rule{stroke-width:1px}.softline,.foldline,.amberline,.blueline,.cross{fill:none}
-.foldline{stroke-width:1px;stroke-dasharray:1 4}.down{stroke-dasharray:2 5}.lie{stroke-width:1.8px}.cross{stroke-width:2.6px}.call{opacity:.3}.changing{fill-opacity:.25;stroke-width:2px;stroke-dasharray:6 4}.flagtext{stroke:none}
+.foldline{stroke-width:1px;stroke-dasharray:1 4}.down{stroke-dasharray:2 5}.lie{stroke-width:1.8px}.cross{stroke-width:2.6px}.call{opacity:.3}.changing{fill-opacity:.25;stroke-width:2px;stroke-dasharray:6 4}text.flat,.flagtext{stroke:none}
 `
 	for i, s := range p.styles {
 		fixed += fmt.Sprintf(".t%d{stroke-width:%spx", i, num(s.Width))
@@ -186,33 +186,58 @@ func name(m *Message) string {
 	return fmt.Sprint(m.Type, " ", m.Seq)
 }
 
-// countLanes is how many lanes what concerns everyone needs above the lines, at most three.
-func (p *picture) countLanes() int {
-	n := 0
+// assignLanes puts what concerns everyone into lanes above the lines, so that none hides another, and returns the
+// lane of each in the order of drawnMarks. What does not fit into three stands in the last.
+func (p *picture) assignLanes() []int {
+	var until []int64
+	var of []int
 	for _, m := range p.drawnMarks() {
-		if m.Line < 0 {
-			n++
+		if m.Line >= 0 {
+			continue
 		}
+		lane := slices.IndexFunc(until, func(t int64) bool { return t < m.At })
+		if lane < 0 {
+			lane = min(len(until), 2)
+		}
+		if lane == len(until) {
+			until = append(until, 0)
+		}
+		until[lane] = max(until[lane], m.ends())
+		of = append(of, lane)
 	}
-	return min(n, 3)
+	p.lanes = len(until)
+	return of
+}
+
+// rankOf is 1 for signs that stand above the others, and are each drawn.
+func rankOf(m *Mark) int {
+	switch m.Kind {
+	case "crash", "down", "lie", "start":
+		return 1
+	}
+	return 0
 }
 
 func (p *picture) marks() {
-	lastX := make(map[string]float64)
-	lane := 0
+	lanes, lastX := p.assignLanes(), make(map[string]float64)
+	var order []Mark
 	for _, m := range p.drawnMarks() {
 		if m.Line < 0 {
-			p.everyone(&m, lane%3)
-			lane++
-			continue
+			p.everyone(&m, lanes[0])
+			lanes = lanes[1:]
+		} else {
+			order = append(order, m)
 		}
+	}
+	slices.SortStableFunc(order, func(a, b Mark) int { return cmp.Compare(rankOf(&a), rankOf(&b)) })
+	for _, m := range order {
 		x, y := p.x(m.At), p.lineY(m.Line)
 		if m.Until > m.At && m.Kind != "crash" && m.Kind != "down" {
 			p.lasting(&m)
 		}
 		key := fmt.Sprint(m.Line, m.Kind)
 		last, any := lastX[key]
-		if m.At < p.from || any && x-last < 3 {
+		if m.At < p.from || any && x-last < 3 && rankOf(&m) == 0 {
 			continue
 		}
 		lastX[key] = x
@@ -236,7 +261,7 @@ func (p *picture) everyone(m *Mark, lane int) {
 		text = m.Kind
 	}
 	if m.Until > m.At {
-		class = "warn"
+		class = "ink flat"
 		p.printf("<rect class=\"lane\" x=\"%s\" y=\"%s\" width=\"%s\" height=\"14\"/>\n", num(x), num(y), num(max(2, p.x(m.Until)-x)))
 	} else if m.At >= p.from {
 		p.printf("<path class=\"blueline\" stroke-dasharray=\"4 4\" d=\"M%s %sV%s\"/>\n", num(x), num(y), num(p.bottom))

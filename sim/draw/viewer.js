@@ -233,6 +233,7 @@ function label(s, x, y, c, { align = "left", size = 11, bold = false, always = f
   const w = ctx.measureText(s).width;
   let l = align === "center" ? x - w / 2 : align === "right" ? x - w : x;
   if (always) l = Math.max(GUTTER + 2, Math.min(l, width - w - 4));
+  if (!always && l < GUTTER) return false;
   if (!room(l - 2, y - size + 1, w + 4, size + 2) && !always) return false;
   if (halo) { ctx.lineWidth = 3.5; ctx.strokeStyle = color.bg; ctx.lineJoin = "round"; ctx.strokeText(s, l, y); }
   ctx.fillStyle = c;
@@ -298,6 +299,7 @@ function drawAxis(t0, t1) {
     ctx.strokeStyle = color.rule; ctx.lineWidth = 1;
     ctx.beginPath(); ctx.moveTo(x, 4); ctx.lineTo(x, height); ctx.stroke();
   };
+  if (failure) room(X(failure.at) - 40, 2, 44, 14); // for the flag
   const inView = (p) => foldT[p + 1] > t0 && foldT[p] < t1;
   for (let p = 0; p + 1 < foldT.length; p++) if (folds.has(p) && inView(p)) drawFold(foldT[p], foldT[p + 1]);
   for (let p = 0; p + 1 < foldT.length; p++) {
@@ -316,7 +318,7 @@ function drawFold(a, b) {
   for (const d of [-2, 2]) {
     ctx.beginPath(); ctx.moveTo(x + d - 3, 20); ctx.lineTo(x + d + 3, 8); ctx.stroke();
   }
-  ctx.setLineDash([1, 4]);
+  ctx.setLineDash([1, 4]); ctx.strokeStyle = color.down;
   ctx.beginPath(); ctx.moveTo(x, AXIS); ctx.lineTo(x, height); ctx.stroke();
   ctx.setLineDash([]);
   if (X(b) - X(a) > 24) label("+" + duration(b - a), x, height - 4, color.soft, { align: "center", size: 10 });
@@ -419,18 +421,18 @@ function drawLabels() {
   }
 }
 
-const HIDDEN_SIGNS = new Set();
+// important signs stand above the others, and each is drawn.
+const important = (m) => isDown(m) || m.kind === "lie" || m.kind === "start";
 function drawMarks(t0, t1) {
   const lastX = new Map();
-  for (const m of marks) {
-    if (m === failure || m.until < t0 || m.at > t1 || HIDDEN_SIGNS.has(m.kind)) continue;
+  for (const m of [...marks.filter((m) => !important(m)), ...marks.filter(important)]) {
+    if (m === failure || m.until < t0 || m.at > t1) continue;
     const x = X(m.at), y = Y(m.line);
     if (m.line < 0) { drawEveryone(m, x); continue; }
     if (m.lasts && !isDown(m)) drawLasting(m, x, y);
     if (x < GUTTER - 8) continue;
     const key = m.line * 64 + run.kinds.indexOf(m.kind), near = x - (lastX.get(key) ?? -99) < 3;
-    const important = isDown(m) || m.kind === "lie" || m.kind === "start";
-    if (near && !important && m.id !== state.mark) continue;
+    if (near && !important(m) && m.id !== state.mark) continue;
     lastX.set(key, x);
     glyph(ctx, m.kind, x, y, m.id === state.mark || m.id === state.hoverMark);
     hits.push([x, y, m.id]);
