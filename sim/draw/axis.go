@@ -136,6 +136,9 @@ func unitOf(t int64) (name string, ns int64) {
 
 // clock prints a time to the precision of step, in the largest unit of which there is one.
 func clock(t, step int64) string {
+	if t == 0 {
+		return "0"
+	}
 	name, ns := unitOf(t)
 	digits := int(math.Ceil(math.Log10(float64(ns)/float64(step)) - 1e-9))
 	return strconv.FormatFloat(float64(t)/float64(ns), 'f', min(max(digits, 0), 9), 64) + " " + name

@@ -19,9 +19,10 @@ function layout() {
   top0 = AXIS + Math.max(6, 16 * lanes.length);
   height = Math.max(stage.clientHeight, top0 + run.lines.length * 30 + APART + 14);
   pitch = Math.min(150, (height - top0 - APART - 14) / run.lines.length);
+  $("overview").style.marginLeft = GUTTER + "px";
   plot.width = Math.round(width * dpr); plot.height = Math.round(height * dpr);
   plot.style.width = width + "px"; plot.style.height = height + "px";
-  [...$("names").children].forEach((b, i) => { b.style.top = Y(i) - 12 + "px"; });
+  [...$("names").children].forEach((b, i) => { b.style.top = Y(i) - 12 + "px"; b.style.width = GUTTER - 8 + "px"; });
   clampCam();
   overviewStale = true;
   redraw();
@@ -146,7 +147,6 @@ function aboutPanel() {
   const byz = run.lines.filter((l) => l.byzantine).map((l) => l.name);
   out.push(list([["messages", N.toLocaleString("en")], ["lost", lost.toLocaleString("en")], ["lies", lies.toLocaleString("en")], ["Byzantine", byz.join(", ") || "none"],
     ["from", exactly(run.from)], ["until", exactly(run.until)]]));
-  out.push(make("h3", {}, "Signs"));
   const signs = make("dl", { className: "signs" });
   const arrow = (c, hollow) => sample(20, 20, (g) => {
     g.strokeStyle = c; g.lineWidth = 1.8; g.beginPath(); g.moveTo(1, 4); g.lineTo(hollow ? 17 : 12, hollow ? 15 : 12); g.stroke();
@@ -161,9 +161,10 @@ function aboutPanel() {
     if (failure && kind === failure.kind) continue;
     signs.append(make("dt", {}, sample(20, 20, (g) => glyph(g, kind, 10, 10, false))), make("dd", {}, signTexts[kind] || kind));
   }
-  out.push(signs, make("h3", {}, "Bands"), make("p", {}, "The colour behind a line is the view that the replica is in; hatched: on its way into it."));
+  if (signs.childElementCount) out.push(make("h3", {}, "Signs"), signs);
+  if (bands.length) out.push(make("h3", {}, "Bands"), make("p", {}, "The colour behind a line is the view that the replica is in; hatched: on its way into it."));
   const keys = make("dl", { id: "keys" });
-  for (const [k, what] of KEYS) keys.append(make("dt", {}, make("kbd", {}, k)), make("dd", {}, what));
+  for (const [k, what] of KEYS.filter(([k]) => failure || k !== "!")) keys.append(make("dt", {}, make("kbd", {}, k)), make("dd", {}, what));
   out.push(make("h3", {}, "Keys"), keys, make("p", {}, "Wheel zooms, Shift+wheel and dragging move, Shift+drag zooms to a stretch. Click an arrow or a sign for what it is."));
   return out;
 }

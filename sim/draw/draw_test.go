@@ -295,7 +295,7 @@ func TestLargeRun(t *testing.T) {
 	if got := count["title"] - 1; got > still || got < still/2 {
 		t.Errorf("the picture shows %d messages, want %d to %d", got, still/2, still)
 	}
-	if !strings.Contains(svg, "of 20,000 messages are drawn, without status and checkpoint, and ") {
+	if !strings.Contains(svg, "of 20,000 messages are drawn; left out: status and checkpoint; of the other ") {
 		t.Error("the picture does not say what it leaves out")
 	}
 	if !strings.Contains(svg, `<g class="lie">`) {

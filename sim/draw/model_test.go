@@ -142,7 +142,7 @@ func TestAxisFoldsIdleTime(t *testing.T) {
 
 func TestTimesAreReadable(t *testing.T) {
 	for _, c := range []struct{ got, want string }{
-		{clock(1_253_400_000, 100_000), "1.2534 s"}, {clock(40*ms, 10*ms), "40 ms"}, {clock(0, ms), "0 ns"}, {clock(1500, 100), "1.5 µs"},
+		{clock(1_253_400_000, 100_000), "1.2534 s"}, {clock(40*ms, 10*ms), "40 ms"}, {clock(0, ms), "0"}, {clock(1500, 100), "1.5 µs"},
 		{span(23_300_000), "23.3 ms"}, {span(412), "412 ns"}, {span(999_900_000), "1000 ms"}, {grouped(1_234_567), "1,234,567"}, {grouped(12), "12"},
 	} {
 		if c.got != c.want {

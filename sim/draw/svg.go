@@ -15,7 +15,6 @@ import (
 // document, so that its own text keeps its size there.
 const (
 	stillWidth = 1000.0
-	gutter     = 76.0
 	right      = stillWidth - 14
 	rowPitch   = 54.0
 	bandHalf   = 13.0
@@ -58,6 +57,7 @@ type picture struct {
 	lanes    int     // of what concerns everyone, above the lines
 	from, to int64
 	flight   int64
+	gutter   float64 // where the lines begin, right of their names
 }
 
 type box struct{ x0, y0, x1, y1 float64 }
@@ -65,6 +65,10 @@ type box struct{ x0, y0, x1, y1 float64 }
 func newPicture(run *Run) *picture {
 	p := &picture{run: run, typeOf: make(map[string]int), flight: run.flight()}
 	p.from, p.to = run.extent()
+	p.gutter = 76
+	for _, l := range run.Lines {
+		p.gutter = min(170, max(p.gutter, wide(l.Name, 13)+24))
+	}
 	p.shown, p.note = thin(run.inOrder(), still)
 	p.styles = usedStyles(p.shown)
 	for i, s := range p.styles {
@@ -87,7 +91,7 @@ func (p *picture) drawnMarks() []Mark {
 }
 
 func (p *picture) x(t int64) float64 {
-	return gutter + p.axis.at(min(max(t, p.from), p.to))*(right-gutter)
+	return p.gutter + p.axis.at(min(max(t, p.from), p.to))*(right-p.gutter)
 }
 
 func (p *picture) lineY(line int) float64 {
@@ -145,7 +149,7 @@ func (p *picture) label(x, y, size float64, class, anchor, s string) bool {
 		left = x - w
 	}
 	b := box{left - 2, y - size, left + w + 2, y + 3}
-	if b.x0 < gutter-4 || b.x1 > right+12 || slices.ContainsFunc(p.taken, func(o box) bool { return b.x0 < o.x1 && b.x1 > o.x0 && b.y0 < o.y1 && b.y1 > o.y0 }) {
+	if b.x0 < p.gutter-4 || b.x1 > right+12 || slices.ContainsFunc(p.taken, func(o box) bool { return b.x0 < o.x1 && b.x1 > o.x0 && b.y0 < o.y1 && b.y1 > o.y0 }) {
 		return false
 	}
 	p.taken = append(p.taken, b)
@@ -242,7 +246,7 @@ func (p *picture) frame() {
 		case l.Client:
 			class = "ink"
 		}
-		p.text(12, y+4.5, 13, class, cut(l.Name, 13, gutter-22))
+		p.text(12, y+4.5, 13, class, cut(l.Name, 13, p.gutter-22))
 		if l.Byzantine {
 			p.text(12, y+17, 9.5, "bad", "Byzantine")
 		}

@@ -167,8 +167,11 @@ func (p *picture) labels() {
 		if math.Abs(y1-y0) < rowPitch/2 {
 			continue
 		}
-		// The middle of the gap before the receiver; of one that is lost or cut, of its last part.
+		// The middle of the gap before the receiver; of one that is lost, of the arrow.
 		dy := math.Copysign(rowPitch/2, y1-y0)
+		if m.Lost {
+			dy = (y1 - y0) / 2
+		}
 		k := (y1 - dy - y0) / (y1 - y0)
 		class := fmt.Sprint("n", p.typeOf[m.Type])
 		if m.Lie {

@@ -23,12 +23,12 @@ func thin(messages []Message, limit int) (kept []Message, note string) {
 	}
 	note = fmt.Sprintf("%s of %s messages are drawn", "%s", grouped(len(messages)))
 	if len(left) > 0 {
-		note += ", without " + enumerate(left)
+		note += "; left out: " + enumerate(left)
 	}
 	if len(kept) > limit {
 		var groups, taken int
 		kept, taken, groups = sample(kept, limit)
-		note += fmt.Sprintf(", and %s of the other %s sendings, evenly chosen", grouped(taken), grouped(groups))
+		note += fmt.Sprintf("; of the other %s sendings %s, evenly chosen", grouped(groups), grouped(taken))
 	}
 	return kept, fmt.Sprintf(note, grouped(len(kept))) + ". A shorter window shows more."
 }

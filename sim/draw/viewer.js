@@ -155,6 +155,7 @@ const span = () => foldU[foldU.length - 1];
 const UNITS = [["s", 1e9], ["ms", 1e6], ["µs", 1e3], ["ns", 1]];
 // clock prints a time to the precision of step, both in ns.
 function clock(t, step) {
+  if (!t) return "0";
   const [unit, ns] = UNITS.find(([, n]) => Math.abs(t) >= n) || UNITS[3];
   const digits = Math.max(0, Math.min(9, Math.ceil(Math.log10(ns / Math.max(step, 1)) - 1e-9)));
   return (t / ns).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }) + " " + unit;
@@ -167,7 +168,9 @@ function duration(d) {
 
 // ---- The view ----
 
-const GUTTER = 74, AXIS = 24;
+const AXIS = 24;
+// The names stand left of the plot.
+const GUTTER = Math.round(Math.min(170, Math.max(74, 8.2 * Math.max(...run.lines.map((l) => l.name.length + (l.byzantine ? 3 : 0))) + 18)));
 const plot = $("plot"), ctx = plot.getContext("2d");
 const cam = { u: 0, scale: 1 }; // the left edge, and pixels for one ns
 let width = 0, height = 0, top0 = 0, pitch = 0, dpr = 1;
@@ -414,7 +417,7 @@ function drawLabels() {
     if (mask[i] === DIM && !chosen.includes(i)) continue;
     const s = run.types[type[i]], [x0, y0, x1, y1] = tipOf(i);
     if (s.quiet === 1 && visible.length > 60 && !chosen.includes(i)) continue;
-    const dy = Math.sign(y1 - y0) * pitch * 0.5, k = (y1 - dy - y0) / (y1 - y0 || 1);
+    const dy = flags[i] & LOST ? (y1 - y0) / 2 : Math.sign(y1 - y0) * pitch * 0.5, k = (y1 - dy - y0) / (y1 - y0 || 1);
     const x = x0 + (x1 - x0) * k, y = y1 - dy + 4;
     if (x < GUTTER || x > width) continue;
     label(s.name + (seq[i] ? " " + seq[i] : ""), x, y, flags[i] & LIE ? color.bad : typeColor(type[i]), { align: "center", size: 10.5 });
