@@ -18,7 +18,7 @@ func newAccounts(w *world) *accounts {
 	return &accounts{w.verdict, account.New(account.Manifest{Cluster: w.cluster, Members: w.members, Interval: w.opts.Protocol.Interval, Verifier: w.verifier})}
 }
 
-// holds takes a frame that an honest replica sent, or got from somebody who is not and found valid.
+// holds takes a frame that an honest replica sent, or got from somebody who is not.
 func (a *accounts) holds(frame []byte) {
 	// A frame with an envelope that does not hold was refused as a whole, and one that a Book has no use
 	// for proves nothing.

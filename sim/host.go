@@ -273,6 +273,9 @@ func (h *host) receive(m *message) {
 			h.fromClient(m)
 			return
 		}
+		if h.honest() && !h.w.honestEndpoint(m.from) {
+			h.w.accounts.holds(m.frame) // also what is refused: it may prove something
+		}
 		from := h.w.net.ids[m.from]
 		if h.liar != nil && !h.liar.Receive(from, m.frame) && h.lie() {
 			return
@@ -301,9 +304,6 @@ func (h *host) verify(m *message, u *bft.Unverified) {
 			v, err = u.Accept(slices.Repeat([]bool{true}, claims))
 		}
 		if err == nil {
-			if h.honest() && !h.w.honestEndpoint(m.from) {
-				h.w.accounts.holds(m.frame)
-			}
 			err = h.replica.Step(v)
 		}
 		h.judge(m, err)

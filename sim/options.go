@@ -109,6 +109,8 @@ type Load struct {
 	Ordered      int `json:"ordered_percent"`
 	// Sequences is how many numbers must be executed before the clients stop.
 	Sequences bft.Seq `json:"sequences"`
+	// For, if set, is how long after the heal the load goes on, instead of until Sequences are executed.
+	For Duration `json:"for,omitempty"`
 	// BadClients are clients of the adversary: nobody waits for them.
 	// They have keys of their own, and behave as the Behaviours of the run say.
 	BadClients int `json:"bad_clients"`

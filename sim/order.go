@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"math"
+
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/bft/exec"
 	"github.com/baluarte-bft/baluarte/crypto"
@@ -11,9 +13,12 @@ type verdict struct {
 	fail func(oracle, format string, args ...any)
 }
 
-// order watches what honest replicas execute: oracles S1, S2, S3, S4 and S7.
+// order watches what honest replicas execute: oracles S1, S2, S3, S4, S7 and T1.
 type order struct {
 	*verdict
+	// latest is the latest agreed time that a replica with a sound clock may have accepted by now;
+	// without a clock none is too late.
+	latest func() bft.Time
 	// log is what was executed at each number from 1, as the first replica to do so did.
 	log []entry
 	// issued are the payloads of the bundles that each honest client really signed.
@@ -35,6 +40,7 @@ type order struct {
 type entry struct {
 	digest  bft.Digest
 	outcome bft.Digest // of replies and agreed time, zero until the batch was executed once
+	time    bft.Time   // agreed, as the first replica to execute it had it
 	bundles int
 }
 
@@ -56,7 +62,7 @@ type replyKey struct {
 }
 
 func newOrder(v *verdict) *order {
-	return &order{verdict: v, issued: make(map[bft.ClientID]map[bft.Digest]bool), bad: make(map[bft.ClientID]bool),
+	return &order{verdict: v, latest: func() bft.Time { return math.MaxInt64 }, issued: make(map[bft.ClientID]map[bft.Digest]bool), bad: make(map[bft.ClientID]bool),
 		snapshots: make(map[bft.Seq]bft.Snapshot), ops: make(map[opKey]appliedOp),
 		now: make(map[bft.ReplicaID]map[opKey]bool), replies: make(map[replyKey]bft.Digest), values: make(map[string]bool)}
 }
@@ -137,10 +143,25 @@ func (o *order) executed(id bft.ReplicaID, b *bft.Batch, out *exec.Outcome) {
 	}
 	e := &o.log[b.Seq-1]
 	if e.outcome.IsZero() {
-		e.outcome = d
+		e.outcome, e.time = d, out.Executed.Time
+		o.checkTime(id, b.Seq)
 	}
 	if e.outcome != d {
 		o.fail("S2", "number %d has other results or another time at replica %d than at another honest one", b.Seq, id)
+	}
+}
+
+// checkTime checks the agreed time of a number (T1, rule 5): it does not go back, and it is not later than what
+// a clock allows. A proposal commits only if more than f replicas find its time acceptable, so at least one whose
+// clock is sound; and executed later, its time is allowed all the more. There is no such bound into the past: it
+// grows with failed views, and a batch may be executed long after it was proposed.
+func (o *order) checkTime(id bft.ReplicaID, seq bft.Seq) {
+	t := o.log[seq-1].time
+	if seq > 1 && t < o.log[seq-2].time {
+		o.fail("T1", "agreed time goes back by %v at number %d of replica %d", Duration(o.log[seq-2].time-t), seq, id)
+	}
+	if most := o.latest(); t > most {
+		o.fail("T1", "agreed time of number %d at replica %d is %v beyond what a sound clock allows", seq, id, Duration(t-most))
 	}
 }
 

@@ -39,6 +39,8 @@ type Stats struct {
 	Duplicated  int      `json:"duplicated"`
 	Operations  int      `json:"operations"`
 	Reads       int      `json:"reads"`
+	// Measured counts the operations that ended while the load of Load.For went on.
+	Measured int `json:"measured,omitempty"`
 	// Undecided counts calls that ended with an error that leaves their outcome open.
 	Undecided int `json:"undecided"`
 	// Longest is the longest that a call took of the time after Heal.

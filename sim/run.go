@@ -133,6 +133,9 @@ func (w *world) build() error {
 		w.members = append(w.members, s.Public())
 	}
 	w.order = newOrder(w.verdict)
+	w.order.latest = func() bft.Time {
+		return epochStart + w.q.now + bft.Time(o.Machine.Skew) + bft.DefaultConfig().ClockAhead
+	}
 	cfg := w.config(0)
 	w.resources = newResources(w.verdict, &cfg, len(ids))
 	w.accounts = newAccounts(w)
@@ -297,7 +300,12 @@ func (w *world) poll() {
 	timeout := bft.Time(w.opts.Protocol.RequestTimeout)
 	switch w.phase {
 	case phaseLoad:
-		if w.executed() >= w.opts.Load.Sequences && w.q.now >= bft.Time(w.opts.Heal)+2*timeout {
+		if d := bft.Time(w.opts.Load.For); d > 0 {
+			if w.q.now >= bft.Time(w.opts.Heal)+d {
+				w.stopping = true
+				w.enter(phaseDrain)
+			}
+		} else if w.executed() >= w.opts.Load.Sequences && w.q.now >= bft.Time(w.opts.Heal)+2*timeout {
 			w.stopping = true
 			w.enter(phaseDrain)
 		} else if w.q.now > bft.Time(w.opts.Heal)+1000*timeout {
@@ -435,6 +443,9 @@ func (w *world) lastReads() {
 func (w *world) count(x *ongoing, now bft.Time) {
 	if x.how == ordered {
 		w.stats.Operations++
+		if w.phase == phaseLoad && w.opts.Load.For > 0 {
+			w.stats.Measured++
+		}
 	} else {
 		w.stats.Reads++
 	}
