@@ -191,6 +191,9 @@ func atomicScenarios() []Scenario {
 		model("atomic-update", "Several updates as one: all or none",
 			`Three servers are to make an update: all of them, or none. Telling one after the other leaves the job half done when
 			somebody crashes or cannot do it. In two phases the coordinator first asks all; who says yes has noted it on its
-			disk; the decision is noted too before anybody is told. Every crash is tried, and everybody comes back later.`, atomicUpdate),
+			disk and can no longer step back; the decision is noted too before anybody is told. Every process crashes before
+			every one of its acts, with all servers able to update and with one that is not, and everybody comes back later. The
+			table counts how many servers have made the update at the end; the pictures show the same crash of the coordinator
+			in both ways (Tanenbaum & van Steen, ch. 8).`, atomicUpdate),
 	}
 }

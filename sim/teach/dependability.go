@@ -138,10 +138,10 @@ func repairTimes(p *page, o Options) error {
 	p.keep(s)
 	a, b, c := machines[0], machines[1], machines[2]
 	p.fact("as-it-is", share(a.available()), "As it is, the machine is available %s of the time.")
-	p.fact("rarer", share(b.available()), "Failing ten times less often makes it %s;")
-	p.fact("faster", share(c.available()), "being repaired ten times as fast makes it %s: for availability, maintainability counts as much as reliability.")
-	p.claim("same", b.available() == c.available(), "The two are equally available,", "The two are not equally available,")
-	p.fact("reliability", share(b.reliable(168))+" against "+share(c.reliable(168)), "but run through a week with a probability of %s: not equally reliable.")
+	p.fact("rarer", share(b.available()), "Failing a tenth as often makes it available %s of the time.")
+	p.fact("faster", share(c.available()), "Being repaired ten times as fast makes it available %s of the time: for availability, maintainability counts as much as reliability.")
+	p.claim("same", b.available() == c.available(), "These two are equally available.", "These two are not equally available.")
+	p.fact("reliability", share(b.reliable(168))+" against "+share(c.reliable(168)), "They run through a week with a probability of %s: not equally reliable.")
 	p.claim("measured", worst < 0.001, "What was measured agrees with the formula within 0.1 %.", "What was measured does not agree with the formula.")
 	return nil
 }
@@ -217,10 +217,10 @@ func safety(p *page) {
 	s.run(12)
 	p.section("Both must say green; A is stuck at green")
 	p.show(s)
-	p.fact("either-unsafe", danger[1], "If either channel may say green, %d of %d faults let a train onto an occupied track,", single)
-	p.fact("either-halted", halted[1], "and %d stop the traffic: available, and not safe.")
-	p.fact("both-unsafe", danger[2], "If both must say green, %d faults are dangerous,")
-	p.fact("both-halted", halted[2], "and %d of %d stop the traffic: safe, and less available. Red is this system's safe state; an aircraft has none.", single)
+	p.fact("either-unsafe", danger[1], "If either channel may say green, %d of %d faults let a train onto an occupied track.", single)
+	p.fact("either-halted", halted[1], "Of the same faults %d stop the traffic: that design is available, and not safe.")
+	p.fact("both-unsafe", danger[2], "If both must say green, %d of %d faults are dangerous.", single)
+	p.fact("both-halted", halted[2], "Of the same faults %d of %d stop the traffic: that design is safe, and less available. Red is this system's safe state; an aircraft has none.", single)
 }
 
 func colour(green bool) string { return word(green, "green", "red") }
@@ -229,14 +229,21 @@ func dependabilityScenarios() []Scenario {
 	return []Scenario{
 		model("availability", "Available is not reliable",
 			`Availability is the probability that a system works at a given moment; reliability, that it works without
-			interruption for a given time. One system is down for a millisecond in every hour, another for two weeks every
-			March. Each is good at what the other is bad at (Tanenbaum & van Steen, ch. 8).`, availability),
+			interruption for a given time. One system is down for a millisecond in every hour: it is hardly ever down, and yet
+			no computation of an hour gets through it. Another is down for two weeks every March: in March it is useless, and
+			for the rest of the year perfect. Each is good at what the other is bad at. The shares are computed as fractions and
+			cut off, not rounded, so that what is not 100 % never reads as 100 % (Tanenbaum & van Steen, ch. 8).`, availability),
 		scenario("repair", "MTBF, MTTR and maintainability",
-			`A system fails every so often (MTBF) and takes so long to be repaired (MTTR). What can be repaired quickly is
-			maintainable, and that alone makes it more available. Three machines are computed, and run with failure times that
-			are drawn from the seed.`, repairTimes),
+			`A system runs for so long until it fails (MTBF), and takes so long to be repaired (MTTR). Its availability is what
+			is left of the two: the share of the time in which it runs. What can be repaired quickly is called maintainable, and
+			that alone makes it more available. Three machines are computed by the formula and, to check it, run with failure
+			and repair times that are drawn from the seed. Look at the last two: the formula cannot tell them apart, and a user
+			who needs a week without interruption very well can.`, repairTimes),
 		model("safety", "Safety: what happens when it fails",
-			`A system is safe if nothing terrible happens when it fails. Safety and availability are not the same, and may pull
-			in opposite directions: a railway signal is built of two channels in two ways, and every single fault is tried.`, safety),
+			`A system is safe if nothing terrible happens when it fails. That is not the same as being available, and the two may
+			pull in opposite directions. A railway signal is built of two channels that look whether the track is free; each may
+			be good, stuck at green, stuck at red, or dead. In one design either channel may say green, in the other both must.
+			Every single fault is tried, with a free track and with an occupied one, and the table counts what follows: a train
+			where there is one already, or one that waits for nothing.`, safety),
 	}
 }

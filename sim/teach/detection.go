@@ -268,25 +268,36 @@ func neighbours(p *page) {
 	p.show(s)
 	p.section("Every set of broken links among M, its neighbours N1 and N2, and S")
 	p.table([]string{"broken links", "sets", "S suspected wrongly by M alone", "after asking", "a dead S not suspected"}, rows)
-	p.fact("alone", alone, "One broken link leads to %d wrong suspicion if M judges alone,")
-	p.fact("asking", asking, "and to %d if it asks its neighbours: a broken link is told from a dead process.")
+	p.fact("alone", alone, "One broken link leads to %d wrong suspicion if M judges alone.")
+	p.fact("asking", asking, "It leads to %d if M asks its neighbours: a broken link is told from a dead process.")
 	p.fact("missed", missedAll, "A dead process escapes suspicion in %d cases: asking can only clear who answers somebody.")
 }
 
 func detectionScenarios() []Scenario {
 	return []Scenario{
 		model("failure-detection", "Failure detection: pinging, passively, by gossip",
-			`Is it still there? One can ask (ping), wait for it to say so by itself (passive), or let news of everybody spread from
-			neighbour to neighbour (gossip). In all cases silence for some time is taken for a crash.`, failureDetection),
+			`Is it still there? One can ask (ping), wait for it to say so by itself (passive), or let news of everybody spread
+			from neighbour to neighbour (gossip). In all three cases silence for some time is taken for a crash: nothing else
+			can be observed from outside. Four processes run, P4 crashes, and the table shows who noticed when, and how many
+			messages it took until then. With gossip each process counts its own beats and passes on all counts that it knows;
+			whose count no longer rises is suspected, and must be given more time, for news travels by detours.`, failureDetection),
 		scenario("false-positives", "Time-outs and false positives",
-			`A time-out cannot tell a crash from a slow reply. The process that is watched here never crashes; most of its replies
-			are fast, a few are very slow. How often is it wrongly suspected?`, falsePositives),
+			`A time-out cannot tell a crash from a slow reply. The process that is watched here never crashes; most of its
+			replies are fast, a few are very slow, as a full queue or a garbage collection makes them. How often is it wrongly
+			suspected? A short time-out notices a crash at once and cries wolf; a long one is right more often and late when it
+			matters. If delays have no bound, no time-out is right always: a detector can only suspect. What is built on one
+			must stay correct when it errs, as a change of view does: a wrong suspicion costs time there, and nothing else.`, falsePositives),
 		model("asking-neighbours", "Asking the neighbours before suspecting",
-			`Before it gives up on a process, a detector asks its neighbours whether they can reach it. So a broken link is told
-			from a dead process. Every set of broken links is tried, with S alive and with S dead.`, neighbours),
+			`Before it gives up on a process, a detector asks its neighbours whether they can reach it. If one of them can, the
+			process is alive and the link is broken; if none can, it is dead, or cut off from all, which for the others comes to
+			the same. So a broken link is told from a dead process, and a false positive more is avoided. Every set of broken
+			links among a detector M, two neighbours and a process S is tried, with S alive and with S dead. What neighbours say
+			is taken for true here: a neighbour that lies could keep a dead process alive, or worse.`, neighbours),
 		model("tcp", "TCP masks omission, but not a broken connection",
-			`TCP numbers what it sends, acknowledges what arrives and sends again what does not: lost segments are masked. But when
-			the connection itself breaks, because one end crashed, the other cannot tell what was still taken in. Masking that is
-			the application's business: reconnect, and number the requests oneself.`, tcp),
+			`TCP numbers what it sends, acknowledges what arrives and sends again what does not: lost segments are masked, and
+			who uses it never hears of them. But when the connection itself breaks, because one end crashed or nothing got
+			through for too long, the other cannot tell what was still taken in. Masking that is the application's business:
+			reconnect, and number the requests oneself, so that the server knows what it has seen. First, lost segments in every
+			combination; then a connection that breaks at each of three requests, for three kinds of client.`, tcp),
 	}
 }

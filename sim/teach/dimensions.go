@@ -385,7 +385,8 @@ func dimensionsStage() *stage {
 func agreementScenarios() []Scenario {
 	return append(vectorScenarios(), model("four-dimensions", "The four dimensions of agreement",
 		`Whether processes can agree at all when one may crash depends on four things: do they run in step (synchronous), is
-		there a bound on delays, are messages delivered in the order in which they were sent, and does a message go to one or
-		to all at once (multicast)? For each of the sixteen combinations three algorithms are tried against every input, crash,
-		slow process and late message that the combination allows (Turek & Shasha 1992; Tanenbaum & van Steen, ch. 8).`, dimensions))
+			there a bound on delays, are messages delivered in the order in which they were sent, and does a message go to one
+			or to all at once (multicast)? For each of the sixteen combinations three algorithms are tried against every input,
+			crash, slow process and late message that the combination allows (Turek & Shasha 1992; Tanenbaum & van Steen, ch.
+			8).`, dimensions))
 }

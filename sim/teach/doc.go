@@ -1,8 +1,7 @@
 // Package teach holds short scenarios that show how things fail, and what helps.
 //
 // Most are small exact models: they do one thing, without the engine, and enumerate every case
-// where there are few enough. Those of the groups "the engine under ..." run the real engine in
-// the simulator. A scenario prints its story, then what happened, then what that shows. Nothing
+// where there are few enough. Those of the last group run the real engine in the simulator. A scenario prints its story, then what happened, then what that shows. Nothing
 // of the last two is written down beforehand: each statement is made of values that the model
 // computed, and Result holds the same values for programs.
 //

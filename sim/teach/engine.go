@@ -257,46 +257,71 @@ func lieAs(behaviour string) func(o *sim.Options, targets []bft.ReplicaID) {
 func engineScenarios() []Scenario {
 	return []Scenario{
 		classScenario("class-crash", "Failure class: crash",
-			`The primary of four real replicas crashes and never comes back. The others wait for what it should have proposed, lose
-			patience, and elect the next one: a change of view. The clients see a delay and nothing else.`,
+			`The primary of four real replicas crashes and never comes back. The others wait for what it should have proposed,
+			lose patience, and elect the next one: a change of view. The clients see a delay and nothing else. The list shows
+			when who crashed and when the others entered the next view; at the end of every run all replicas lose power and some
+			lose their disks, to see whether all that was acknowledged is still there. Then the same with two of four: what is
+			left is no quorum, and a system that needs 2f+1 of 3f+1 must stand still.`,
 			strikeAll(sim.Fault{Kind: sim.Crash}), "The clients saw a delay while the view changed.", true),
 		classScenario("class-send-omission", "Failure class: send omission",
-			`The primary hears everything, but nothing that it sends arrives anywhere. To the others it looks like a crash; to
-			itself all seems well, but for the answers that do not come.`,
+			`The primary hears everything, but nothing that it sends arrives anywhere: a broken transmitter, or a full outgoing
+			buffer. To the others it looks like a crash; to itself all seems well, but for the answers that do not come. It even
+			follows the others into the next view, for it hears of it. Omission is milder than lying and worse than crashing:
+			who omits goes on changing its state, and does not know that it has failed. Then the same with two of four.`,
 			strikeAll(sim.Fault{Kind: sim.SendOmission}), "From outside it cannot be told from a crash.", true),
 		classScenario("class-receive-omission", "Failure class: receive omission",
 			`The primary is deaf: what it sends arrives, but it hears nobody. It gets no requests and no votes, and what it still
-			says about itself is true and of no use.`,
+			says about itself is true and of no use. Worse, it may believe that all the others have failed: a replica that hears
+			nobody must not drive the others into a change of view for that. Here the others notice that their requests are not
+			proposed, and go on with the next primary, of which the deaf one never hears. Then the same with two of four.`,
 			strikeAll(sim.Fault{Kind: sim.ReceiveOmission}), "The others went on without it.", true),
 		classScenario("class-timing", "Failure class: timing",
-			`All that the primary sends comes 400 ms late: just under the request timeout of 500. A slow primary is a faulty one:
-			the others expect what it can do by their own measure, and replace it. No safety rests on time; only progress does.`,
+			`All that the primary sends comes 400 ms late: just under the request timeout of 500, so that nobody could complain
+			that it failed. But a slow primary is a faulty one: by what they measure among themselves the others know how fast
+			it could be, and replace it. No safety rests on time, only progress does: a late message is a message, and counts.
+			In an asynchronous network one could not even say what late means; here it is late by the measure of those who are
+			on time. Then the same with two of four, when no quorum is on time.`,
 			strikeAll(sim.Fault{Kind: sim.Dawdle, Every: 400 * engineMilli}), "The slow primary was replaced.", true),
 		classScenario("class-value", "Failure class: value",
-			`A replica answers clients with wrong results, signed and in good order. A client believes only what f+1 replicas say
-			alike, for one of them at least is honest. With f+1 accomplices that tell the same lie, that is no longer so.`,
+			`A replica answers clients with wrong results, signed and in good order: a flipped bit, a wrong library, or a liar.
+			Nothing about the message itself is wrong, so it cannot be refused; it must be outvoted. A client believes only what
+			f+1 replicas say alike, for at least one of them is honest. Then two of four tell the same lie: now f+1 say it
+			alike, the client has every reason to believe them, and only an observer who knows the service sees that the answer
+			cannot be.`,
 			lieAs("wrong replies"), "Wrong results were outvoted at the clients.", false),
 		classScenario("class-state-transition", "Failure class: state transition",
-			`A replica comes back with an older disk: it has forgotten votes that it gave, a state in which no correct replica can be.
-			It must not sign again as if nothing had been. It notices, since the others show it its own later votes, and
-			says nothing as a member until the group has taken it in anew.`,
+			`A replica comes back with an older disk: it has forgotten votes that it gave. That is a state into which no correct
+			transition leads, and its next vote might contradict a forgotten one. It must not sign again as if nothing had been.
+			It is found out because after every start a replica hears from the others what they hold that it signed; being shown
+			a vote that its own records lack, it knows that it has amnesia, and signs nothing from then on: better one that is
+			silent than one that contradicts itself. Then the same with two of four: they stay silent too, and the others are no
+			quorum.`,
 			strikeAll(sim.Fault{Kind: sim.DiskLoss, On: "older unnoticed"}), "The replica that forgot did not vote twice.", true),
 		classScenario("class-arbitrary", "Failure class: arbitrary (Byzantine)",
 			`The primary does the worst: it proposes different things to different replicas, votes for both, and keeps its
-			signatures valid. Any two quorums of 2f+1 have an honest replica in common, which votes only once; so at most one of the
-			two proposals can be decided.`,
+			signatures valid. Any two quorums of 2f+1 out of 3f+1 have an honest replica in common, which votes only once; so at
+			most one of the two proposals can be decided, and when neither is, the others change the view. Then two of four lie
+			together. With two votes for each story, and one honest replica on either side, each side has its quorum: two honest
+			replicas execute different things under one number, which oracle S1 sees (Castro & Liskov, OSDI'99).`,
 			lieAs("equivocating primary"), "Nobody honest was divided.", false),
 		scenario("equivocation", "Equivocation against 3f and against 3f+1",
-			`The same attack, by a coalition of two: against six replicas, which is 3·2, and against seven, which is 3·2+1. And by
-			one against four. Three replicas cannot be tried with the engine: it refuses a cluster that tolerates nothing; what
-			happens there is shown by vectors-three. Oracle S1 says when two honest replicas take different decisions.`, equivocation),
+			`The same attack by a coalition of two: against six replicas, which is 3·2, and against seven, which is 3·2+1; and by
+			one against four. With six, each half of the honest ones makes a quorum with the liars; with seven a quorum is one
+			larger, and two of them share an honest replica. One replica more is all the difference. Three replicas and one liar
+			cannot be tried with the engine, which refuses a cluster that tolerates nothing: what happens there is shown by
+			vectors-three. Oracle S1 says when two honest replicas take different decisions.`, equivocation),
 		scenario("engine-bank-transfer", "The doubled bank transfer, on the real engine",
-			`The real client adds amounts to a real replicated counter. Some of its replies are lost, from all replicas, so that it
-			sends the same request again and again. Each request has a session and a sequence number; the replicas remember
-			what they have executed, and their memory is part of the replicated state.`, engineBank),
+			`The real client adds amounts to a real replicated counter, as a bank does to an account. Some of its replies are
+			lost, from all replicas, so that it sends the same request again. Each request has a session and a sequence number;
+			the replicas remember what they have executed and what they answered, and that memory is part of the replicated
+			state: it survives crashes and is the same everywhere. The list shows what the client was told. The sum is kept
+			beside it, each amount once: an answer that differs would be a transfer made twice, or not at all.`, engineBank),
 		scenario("engine-rpc-failures", "The five RPC failures, on the real client and the real engine",
-			`No server; a lost request; a server crash; a lost reply; a client crash. Each is brought about while the real client
-			works with four real replicas that count. To the client the group is one server that does not fail.`, engineRPC),
+			`No server; a lost request; a server crash; a lost reply; a client crash: each is brought about while the real client
+			works with four real replicas that count. To the client the group is one server that does not fail: it sends its
+			request to all and again until f+1 say the same, under one sequence number, and the group executes it once. The
+			first four are masked; they cost time. The fifth cannot be: whoever has crashed is told nothing. Its request is
+			executed all the same, since the others had received it, and other clients go on.`, engineRPC),
 	}
 }
 

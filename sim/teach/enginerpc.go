@@ -190,7 +190,7 @@ func engineRPC(p *page, o Options) error {
 		}
 		orphan := orphaned(e)
 		p.claim(names[i], orphan && e.safe(), sentence(c.name)+": its last request was executed, and nobody takes the reply; the other client goes on.", c.name+": no orphan was left behind, or worse: "+e.broke())
-		p.fact("client-crash-oracle", e.oracle(), "To the simulator that client is still waiting: oracle %s says so, and it is right. An orphaned request holds no lock here: operations are short, and sessions end by agreed time.")
+		p.fact("client-crash-oracle", e.oracle(), "To the simulator that client is still waiting: oracle %s says so, and it is right. An orphaned request holds no lock here: an operation is over when it has been executed.")
 	}
 	p.section("Four replicas, a client that makes calls one after the other")
 	p.table([]string{"failure", "calls", "answered", "sent again", "views", "oracle"}, rows)

@@ -253,7 +253,7 @@ var expected = map[string][]string{
 		"blocks=true",
 	},
 
-	// The engine under attack.
+	// The engine under faults.
 	"class-crash": {
 		"hit=true",
 		"masked=true",

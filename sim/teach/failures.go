@@ -292,18 +292,27 @@ func failureScenarios() []Scenario {
 	return []Scenario{
 		model("failure-durations", "Transient, intermittent, permanent",
 			`A transient fault happens once and goes away: a bird flies through the beam of a microwave link. An intermittent one
-			comes, goes and comes again: a loose contact. A permanent one stays until the part is replaced. Each asks for another
-			remedy: the first for doing it again, the last for a spare; the one in between is the hardest to find.`, durations),
+			comes, goes and comes again: a loose contact. A permanent one stays until the part is replaced: a burnt-out chip.
+			Each asks for another remedy: the first for doing it again, the last for a spare; the one in between is the hardest
+			to find, for whenever the doctor comes it has just gone. One component is used twenty times under each fault, with
+			three remedies, and the table counts the failures that its user still sees.`, durations),
 		model("failure-classes", "The classes of failure, as clients see them",
 			`Crash, omission (of sending, of receiving), timing, value, state transition, arbitrary (Cristian 1991; Tanenbaum &
-			van Steen, ch. 8). A small server suffers each in turn. Its clients see only replies; what they see is given to a
-			bystander who has to name the class, and does so from the replies alone.`, classes),
+			van Steen, ch. 8). A small server adds 1 for each request and replies with the total; it suffers each failure in
+			turn, at its third request. Its two clients see only replies: none, late ones, wrong ones, or different ones. What
+			they see is given to a bystander who has to name the class, and does so from the replies alone. Note how little it
+			takes to tell a lost reply from a lost request: the next total.`, classes),
 		model("full-buffer", "Timing: too late, and too early into a full buffer",
 			`A reply that comes too late is a timing failure; so is one that comes too early, if the receiver has no room for it
-			yet. A sender of four messages keeps to its times, is late, or is far too early.`, fullBuffer),
+			yet. A sender has four messages for a receiver that works on each for a while and can keep two. It keeps to its
+			times, or its last message is late, or it sends all at once. Being early loses messages, which looks like omission
+			from outside: one class of failure turns into another on its way. That is why every queue here has a bound and every
+			sender a limit.`, fullBuffer),
 		model("unknown-message", "State transition: a message that it does not know",
 			`A server that gets a message for which it has no transition, because it does not know it or not in this state, must
-			do something. If it slips into some state, that is a state transition failure. The right thing is dull: refuse, and
-			stay. Every state is tried with every message.`, unknownMessage),
+			do something. If it slips into some state, that is a state transition failure: it began with a wrong message, but
+			what makes it a failure is the server's own step. If it asserts that this cannot happen, anybody can make it crash.
+			The right thing is dull: refuse, and stay. Three doors are tried, in every state with every message that is not
+			meant for it; one message, tilt, is meant for none.`, unknownMessage),
 	}
 }

@@ -319,8 +319,8 @@ func joinAndLeave(p *page) {
 	p.show(s)
 	p.section("A hears of D after 5 ms, B after more")
 	p.table([]string{"A hears after", "B hears after", "messages that D misses", "messages after leaving"}, rows)
-	p.fact("apart-bad", bad, "If joining and leaving travel apart from the messages, %d of %d combinations of delays go wrong,", cases)
-	p.fact("apart-worst", worst, "with up to %d messages missed, or delivered to one who has left.")
+	p.fact("apart-bad", bad, "If joining and leaving travel apart from the messages, %d of %d combinations of delays go wrong.", cases)
+	p.fact("apart-worst", worst, "In the worst of them %d messages are missed, or delivered to one who has left.")
 	p.fact("ordered-bad", orderedBad, "If they take their place in the same order as the messages, %d of %d go wrong: all messages after joining, none after leaving.", len(delays)*len(delays)*len(delays)*len(delays))
 }
 
@@ -405,10 +405,10 @@ func rebuild(p *page) {
 	p.section("P1 to P4 are gone; P5 and P6 start to rebuild before they hear of each other")
 	p.show(s1)
 	p.show(s2)
-	p.fact("groups-first", groupsOf(bad), "Following the first leads to %d groups here,")
-	p.fact("split-first", split[false], "and to more than one in %d of %d combinations of starting times.", cases)
-	p.fact("groups-highest", groupsOf(good), "Following the highest leads to %d group here,")
-	p.fact("split-highest", split[true], "and to more than one in %d of %d: several may start at once if a fixed rule says who wins.", cases)
+	p.fact("groups-first", groupsOf(bad), "Following the first leads to %d groups in the picture.")
+	p.fact("split-first", split[false], "It leads to more than one group in %d of %d combinations of starting times.", cases)
+	p.fact("groups-highest", groupsOf(good), "Following the highest leads to %d group in the picture.")
+	p.fact("split-highest", split[true], "It leads to more than one group in %d of %d: several may start at once if a fixed rule says who wins.", cases)
 	p.claim("majority", 2*left > n,
 		fmt.Sprintf("%d of %d are still a majority: nobody else can have rebuilt the group elsewhere.", left, n),
 		fmt.Sprintf("%d of %d are no majority: the others may not be dead but cut off, and rebuild the group too. Only someone who knows, an operator, may let them.", left, n))
@@ -417,18 +417,28 @@ func rebuild(p *page) {
 func groupScenarios() []Scenario {
 	return []Scenario{
 		model("flat-and-hierarchical", "Flat and hierarchical groups",
-			`In a hierarchical group a coordinator hands out the work; in a flat one all are equal and decide together. Twelve jobs
-			are done by four processes. Then the same with the first process crashing, and with the last.`, flatAndHierarchical),
+			`In a hierarchical group a coordinator hands out the work: decisions are simple, and all stops when it dies. In a
+			flat group all are equal and decide together: nobody's death stops it, but every decision costs more. Twelve jobs
+			are done by four processes, in either way; then again with the first process crashing, and with the last. In the
+			flat group everyone deals the jobs by the same rule from the list of members, and tells all others what is done;
+			when one falls silent the rest deal again. A PBFT group is both: a primary proposes, and is replaced when it fails.`, flatAndHierarchical),
 		model("group-server", "A group server as single point of failure, against distributed membership",
-			`Who is a member? A group server can keep the list: simple, and gone when it crashes. Or every member keeps it: to
-			join, one tells them all. But to leave without a word, by crashing, is something that the others have to find out.`, groupServer),
+			`Who is a member? A group server can keep the list: simple, efficient, and gone when it crashes. Or every member
+			keeps it: to join, one tells them all, and each answers with the members that it knows. That has no single point of
+			failure. But to leave without a word, by crashing, is something that the others have to find out: who does not say
+			goodbye stays on the list. Both are played: D joins, then one process crashes, the server in the one case and a
+			member in the other, then E wants to join.`, groupServer),
 		model("join-and-leave", "Joining and leaving in step with the messages",
 			`Who joins a group must get every message from then on; who has left must get none. If the news of it travels on its
-			own, some member sends by an old list. If joining and leaving are messages of the group, ordered like all others,
-			everyone changes the list at the same place.`, joinAndLeave),
+			own, some member sends by an old list: the new one misses messages, and the one who left still gets some. If joining
+			and leaving are messages of the group, ordered like all others, everyone changes the list at the same place. Two
+			senders and a third process that joins and leaves are tried with every combination of delays, in both ways. A
+			replicated state machine can order changes of its membership as it orders requests.`, joinAndLeave),
 		model("rebuild", "Rebuilding a group after most of it failed",
-			`So many members have failed that the group cannot go on, and one that is left starts to rebuild it. But others may do
-			so at the same moment: then it must be settled who wins. Every combination of starting times is tried, with a rule
-			and without.`, rebuild),
+			`So many members have failed that the group cannot go on, and one that is left starts to rebuild it: who is there?
+			follow me. But others may do so at the same moment: then it must be settled who wins, or there will be two groups.
+			Three are left of seven. Every combination of starting times is tried with two rules: follow the first of whom you
+			hear, and follow the highest. One question no rule can answer: are the missing ones dead, or are they rebuilding the
+			group on the other side of a broken network?`, rebuild),
 	}
 }

@@ -283,20 +283,27 @@ func orphanFacts(p *page, reach, cut *estate) {
 func orphanScenarios() []Scenario {
 	return []Scenario{
 		orphanScenario("orphan-extermination", "Orphans: extermination",
-			`Before each call, who calls writes to its disk what it is about to do. After a crash it reads that log, and has every
-			computation killed that it finds there; servers that called others do the same. It costs a disk write for every
-			call, and fails where an orphan cannot be reached (Nelson 1981; Tanenbaum & van Steen, ch. 8).`, "extermination",
+			`A computation whose client has crashed is an orphan: it wastes time, may hold locks, and its reply may confuse the
+			client that has just come back. Extermination: before each call, who calls writes to its disk what it is about to
+			do. After a crash it reads that log, and has every computation killed that it finds there; servers that called
+			others do the same. It costs a disk write for every call, crash or no crash, and fails where an orphan cannot be
+			reached (Nelson 1981; Tanenbaum & van Steen, ch. 8).`, "extermination",
 			func(p *page, reach, cut *estate) {
 				orphanFacts(p, reach, cut)
 				p.fact("writes", reach.writes, "The price is a disk write before each call, crash or no crash: %d here.")
 			}),
 		orphanScenario("orphan-reincarnation", "Orphans: reincarnation by epochs",
-			`Time is divided into epochs. A client that restarts declares a new one to everybody, and every server kills the remote
-			computations of older epochs. Nothing is written to a disk. Replies of an old epoch that come all the same are
-			known by their number.`, "reincarnation", orphanFacts),
+			`Time is divided into epochs. A client that restarts declares a new one to everybody, and every server kills the
+			remote computations of older epochs. Nothing is written to a disk before a call. Where the declaration does not
+			arrive an orphan lives on; but its reply bears the number of the old epoch, so the client knows it for what it is.
+			The remedy is crude: it also hits the computations of clients that never crashed. See in the picture what happens to
+			d1, which belongs to D.`, "reincarnation", orphanFacts),
 		orphanScenario("orphan-gentle", "Orphans: gentle reincarnation",
-			`As before, a new epoch is declared; but a server first looks for the owner of each of its computations, and kills only
-			those whose owner is not found.`, "gentle reincarnation",
+			`As with reincarnation, a new epoch is declared when a client restarts; but a server first looks for the owner of
+			each of its computations, and kills only those whose owner is not found or knows nothing of them. So nobody else's
+			work is lost. The price is a search at every declaration, by every server, for the owner of everything that it
+			computes. An owner that is merely slow to answer may still lose its work: not being found is, once more, a matter of
+			a time-out.`, "gentle reincarnation",
 			func(p *page, reach, cut *estate) {
 				orphanFacts(p, reach, cut)
 				asked := count(reach.s.rows, func(r row) bool { return strings.HasPrefix(r.text, "yours?") })
@@ -304,8 +311,10 @@ func orphanScenarios() []Scenario {
 			}),
 		orphanScenario("orphan-expiration", "Orphans: expiration with extension",
 			`Each call gets a fixed time. Whatever takes longer must ask its client for more before that ends. A crashed client
-			gives no more: its orphans die by themselves, reachable or not; if it waits that time before it restarts, none is
-			left. The trouble is to choose the time.`, "expiration",
+			gives no more: its orphans die by themselves, reachable or not, and nobody has to hunt them; if it waits that time
+			before it restarts, none is left. The trouble is to choose the time: short, and long computations must ask again and
+			again; long, and orphans linger. Leases of files, locks and sessions work in this way; where replicas grant them,
+			they must agree on the time too.`, "expiration",
 			func(p *page, reach, cut *estate) {
 				orphanFacts(p, reach, cut)
 				asked := count(reach.s.rows, func(r row) bool { return strings.HasPrefix(r.text, "more time?") })
@@ -321,11 +330,17 @@ func orphanScenarios() []Scenario {
 					fmt.Sprintf("The last orphan is gone only %d ms after the crash, more than a term of %d.", latest-orphanCrash, orphanLease))
 			}),
 		model("orphan-children", "Orphans' children",
-			`An orphan may have called others, and these again: grandorphans. To kill the orphan alone leaves its children running,
-			with nobody left who knows of them.`, orphanChildren),
+			`An orphan may have called others, and these again: grandorphans. To kill the orphan alone leaves its children
+			running, with nobody left who knows of them: the crashed client only ever knew whom it had called itself. C calls
+			S1, which calls S2, and so on down to S4; then C crashes. Once only the child is killed; once everyone on the way
+			knows whom it called, and passes the killing on. That knowledge must survive crashes on the way too: a log at every
+			server, not only at the client.`, orphanChildren),
 		model("orphan-locks", "What a killed orphan leaves behind: locks, and work half done",
-			`An orphan is killed in the middle of its work. What it had locked stays locked, what it had written of several updates
-			stays half written. Killing is not enough: there must be an end to locks, and a way to undo.`, orphanLocks),
+			`An orphan is killed in the middle of its work. What it had locked stays locked, what it had written of several
+			updates stays half written, and what it had put into queues for others will still be done. Killing is not enough:
+			there must be an end to locks, and a way to undo. An orphan locks two files, writes both and unlocks them; it is
+			killed after each of its steps, once with plain locks and once with locks that end by themselves and updates that
+			are undone when they do.`, orphanLocks),
 	}
 }
 
@@ -426,7 +441,7 @@ func orphanLocks(p *page) {
 	p.show(s)
 	p.section("Killed at every step; with plain locks, and with locks that end and updates that are undone")
 	p.table([]string{"killed", "locked for ever", "half written", "locked, with leases", "half written, with undo"}, rows)
-	p.fact("locked", tally[0], "At %d of %d moments the kill leaves a file locked for ever,", len(steps)+1)
-	p.fact("half", tally[1], "at %d it leaves one update of two.")
-	p.fact("leases", tally[2]+tally[3], "With locks that end by themselves and an undo log, both at %d.")
+	p.fact("locked", tally[0], "At %d of %d moments the kill leaves a file locked for ever.", len(steps)+1)
+	p.fact("half", tally[1], "At %d of them it leaves one update of two.")
+	p.fact("leases", tally[2]+tally[3], "With locks that end by themselves and an undo log it leaves either at %d.")
 }

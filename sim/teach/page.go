@@ -118,7 +118,9 @@ func pad(s string, k int) string { return s + strings.Repeat(" ", max(0, k-width
 func wrap(s string, k int) []string {
 	var out []string
 	line := ""
-	for _, word := range strings.Fields(s) {
+	// A chapter stays with its number.
+	for _, word := range strings.Fields(strings.ReplaceAll(s, "ch. ", "ch.\x00")) {
+		word = strings.ReplaceAll(word, "\x00", " ")
 		if line != "" && width(line)+1+width(word) > k {
 			out = append(out, line)
 			line = ""

@@ -139,8 +139,8 @@ func information(p *page) {
 	}
 	p.table([]string{"code of 4 data bits", "bits turned", "words", "noticed", "recovered", "wrong and believed"}, rows)
 	one, ham, two := tally[0][1], tally[1][1], tally[1][2]
-	p.fact("parity-notices", one.noticed, "Parity notices %d of %d single errors,", one.words)
-	p.fact("parity-recovers", one.recovered, "and recovers %d: it knows that a bit is wrong, not which. Detection needs time redundancy to mask anything.")
+	p.fact("parity-notices", one.noticed, "Parity notices %d of %d single errors.", one.words)
+	p.fact("parity-recovers", one.recovered, "It recovers %d: it knows that a bit is wrong, not which. Detection needs time redundancy to mask anything.")
 	p.fact("hamming-recovers", ham.recovered, "Hamming's code recovers %d of %d: the three parities spell the position. The error is masked.", ham.words)
 	p.fact("hamming-double-wrong", two.wrong, "Of two errors it makes %d wrong words out of %d: beyond what it is built for, masking misleads.", two.words)
 	ext := tally[2][2]
@@ -354,16 +354,23 @@ func sizes(p *page) {
 func redundancyScenarios() []Scenario {
 	return []Scenario{
 		model("information-redundancy", "Masking by information redundancy: bits that recover, not only detect",
-			`Extra bits are added to a message. A parity bit makes an even number of ones: one damaged bit is noticed. Hamming's
-			code has three parities, placed so that they spell the position of a damaged bit: the receiver turns it back and
-			nobody sees that there was an error. Each code is tried on all 16 words and every damage of one bit and of two.`, information),
+			`Extra bits are added to a message. A parity bit makes an even number of ones: one damaged bit is noticed, and the
+			receiver can only ask again. Hamming's code has three parities over overlapping parts, placed so that together they
+			spell the position of a damaged bit: the receiver turns it back, and nobody sees that there was an error. That is
+			masking: bits that recover, not only detect. Each code is tried on all 16 words and every damage of one bit and of
+			two; a code is good against the damage that it was built for (Hamming 1950).`, information),
 		model("time-redundancy", "Masking by time redundancy: do it again",
-			`An operation that failed is done again. That masks what goes away by itself, and does nothing about what stays.
-			Retrying is safe only if doing it twice is: see idempotence and bank-transfer.`, timeRedundancy),
+			`An operation that failed is done again. That masks what goes away by itself, at the price of time, and does nothing
+			about what stays: a permanent fault fails as often as one likes. Four components are used: without a fault, and with
+			a transient, an intermittent and a permanent one; once with a single attempt, once with several. Retrying is safe
+			only if doing the operation twice is: the first attempt may have been carried out, and only its answer lost. See
+			idempotence and bank-transfer for what follows.`, timeRedundancy),
 		model("physical-redundancy", "Masking by physical redundancy: triple modular",
-			`Three parts in place of one, and a vote on what they say. A signal passes three stages. Tripled with one voter after
-			each stage, tripled with three voters, or not at all: every set of one, two and three faulty parts, voters included
-			(von Neumann 1956; Tanenbaum & van Steen, ch. 8).`, physical),
+			`Three parts in place of one, and a vote on what they say. A signal passes three stages, each of which adds one. The
+			stages are single, or tripled with one voter after each, or tripled with three voters. Every set of one, two and
+			three faulty parts is tried, voters included, for a voter is a part like any other: who watches the watchmen? With
+			three voters a wrong one is nothing but a wrong input to one of the next three parts (von Neumann 1956; Tanenbaum &
+			van Steen, ch. 8).`, physical),
 		model("how-many", "k+1, 2k+1, 3k+1: how many processes it takes",
 			`How many processes are needed if k of them may fail? That depends on what the faulty ones do and on what the others
 			must do. Silent ones leave a gap that one other can fill. Liars must be outvoted. And if the processes themselves

@@ -173,9 +173,11 @@ func rpcFailureScenarios() []Scenario {
 	const patience = 3
 	return []Scenario{
 		rpcScenario("rpc-no-server", "RPC failure 1 of 5: no server, or one of the wrong version",
-			`The client cannot locate the server: none is there, or the one that is there has another version of the interface.
-			Neither goes away by asking again. The client must get an error that says so, which ends the illusion that a remote
-			call is like a local one.`,
+			`The client cannot locate the server: none is there, or the one that is there has another version of the interface,
+			for it was changed and the client was not. Neither goes away by asking again. The client must get an error that says
+			so, which ends the illusion that a remote call is like a local one: a local procedure is always there. The two cases
+			are played beside each other; the table says how often the request was sent, how often it was executed, and what the
+			client is told.`,
 			[]rpcPlay{{failure: noServer, tries: patience}, {failure: noServer, wrong: true, tries: patience}}, []string{"no server", "wrong version"},
 			func(p *page, out []call) {
 				p.fact("no-server", out[0].told, "Without a server the client is told %q, executed %d times.", out[0].executed)
@@ -184,7 +186,9 @@ func rpcFailureScenarios() []Scenario {
 			}),
 		rpcScenario("rpc-lost-request", "RPC failure 2 of 5: the request is lost",
 			`The request does not reach the server. The client's timer ends, and it sends the request again. The server has never
-			seen the first one: to it, this is a new request. It is the easy case; but the client cannot tell it from the others.`,
+			seen the first one: to it, this is a new request. It is the easy case, for sending again is just right. But the
+			client cannot know that this is the case it is in: a lost request, a lost reply, a crashed server and a slow one all
+			look like silence. If too many requests are lost it may conclude that there is no server, and be back at failure 1.`,
 			[]rpcPlay{{failure: requestLost, tries: 1}, {failure: requestLost, tries: patience}}, []string{"sent once", "sent again"},
 			func(p *page, out []call) {
 				p.fact("once", out[0].executed, "Sent once, it is executed %d times: %s.", out[0].told)
@@ -193,7 +197,9 @@ func rpcFailureScenarios() []Scenario {
 		rpcScenario("rpc-server-crash", "RPC failure 3 of 5: the server crashes",
 			`The server crashes after the request has arrived: before it was executed, or after it was executed but before the
 			reply. To the client the two look alike: silence. In the one case it should send the request again, in the other it
-			should not, and it does not know which one it is (see printer for what comes of that).`,
+			should not, and it does not know which one it is (see printer for what comes of that). The third picture shows the
+			one way out: the server notes on its disk, in one step, both the effect and that this request has had it. So does a
+			replicated state machine.`,
 			[]rpcPlay{{failure: serverCrash, tries: patience}, {failure: serverCrash, tries: patience, afterwards: true},
 				{failure: serverCrash, tries: patience, afterwards: true, filter: true}},
 			[]string{"crash before executing", "crash after executing", "the same, and the server remembers on disk"},
@@ -204,9 +210,10 @@ func rpcFailureScenarios() []Scenario {
 					"If result and effect go to the disk together, the repeated request is recognised: executed %d time. That works for a number on the same disk, and not for ink on paper.")
 			}),
 		rpcScenario("rpc-lost-reply", "RPC failure 4 of 5: the reply is lost",
-			`The request was executed, but the reply does not arrive. The client's timer ends and it sends the request again. A
-			server that knows nothing of the first executes it twice. One that remembers what it has executed, by sequence
-			number, sends the old reply again.`,
+			`The request was executed, but the reply does not arrive. The client's timer ends and it sends the request again, as
+			it would if the request had been lost. A server that knows nothing of the first executes it twice. One that
+			remembers what it has executed, by sequence number, recognises the second and sends the old reply again. How long
+			must it remember? Until the client has said that it got the reply, for instance by the number of its next request.`,
 			[]rpcPlay{{failure: replyLost, tries: patience}, {failure: replyLost, tries: patience, filter: true}},
 			[]string{"the server remembers nothing", "the server remembers"},
 			func(p *page, out []call) {
@@ -215,8 +222,10 @@ func rpcFailureScenarios() []Scenario {
 			}),
 		rpcScenario("rpc-client-crash", "RPC failure 5 of 5: the client crashes",
 			`The client crashes after it has sent the request. The server works on for nobody: such a computation is called an
-			orphan. It costs time, may hold locks, and its reply may confuse the client that has just restarted. What can be
-			done about orphans is shown by the scenarios of that group.`,
+			orphan. It costs time, may hold locks, and its reply may confuse the client that has just restarted and does not
+			know what its former self had asked for. The picture shows the request being executed for somebody who is no longer
+			there. What can be done about orphans is shown by the scenarios of that group: extermination, reincarnation, its
+			gentle form, and expiration.`,
 			[]rpcPlay{{failure: clientCrash, tries: patience}}, []string{"crash after sending"},
 			func(p *page, out []call) {
 				p.claim("orphan", out[0].orphan && out[0].executed == 1, "The request was executed, and nobody takes the reply: an orphan.", "No orphan was left behind.")
@@ -430,17 +439,24 @@ func rpcScenarios() []Scenario {
 		model("call-semantics", "At least once, at most once, no guarantee",
 			`How often is a call executed if messages are lost? A client that sends again until it hears something gets at least
 			once; one that never sends again, at most once; without rules, anything. The table tries every way to lose requests
-			and replies. Exactly once is what everybody wants; a server that remembers comes as near as one can.`, callSemantics),
+			and replies, and shows what a client knows that was told a result, and what one knows that was not. Exactly once for
+			every call is what everybody wants, and nobody can have where messages may be lost for good. A server that remembers
+			comes as near as one can: exactly once for whoever is told.`, callSemantics),
 		model("printer", "The printer: two server orders, four client strategies, no good one",
 			`A client wants a text printed, once. The server prints (P) and sends a completion message (M), in one order or the
 			other, and may crash (C) anywhere in between. When it is up again the client hears of the crash and decides by a
 			fixed rule whether to send the request again. Every combination is played. OK: printed once; DUP: twice; ZERO: not
 			at all (Tanenbaum & van Steen, ch. 8).`, printer),
 		model("idempotence", "Idempotence, sequence numbers, retransmission mark",
-			`Three ways to make sending again harmless. Choose operations that do nothing the second time. Or number the
-			requests, and let the server remember for each client the last number it executed. Or let the client also mark what
-			it sends again, so that the server has to look closely only at marked requests.`, idempotence),
+			`Three ways to make sending again harmless. Choose operations that do nothing the second time: these are called
+			idempotent, and reading or setting a value is one. Or number the requests, and let the server remember for each
+			client the last number that it executed. Or let the client also mark what it sends again, so that the server has to
+			look closely only at marked requests. The last saves work, and hides a trap: it holds only as long as messages keep
+			their order. The table has a column for the case that the marked copy comes first.`, idempotence),
 		model("bank-transfer", "The doubled bank transfer",
-			`A customer transfers 100. The bank does it, but its reply is lost. The customer's program hears nothing and sends the
-			request again. A transfer is not idempotent.`, bank))
+			`A customer transfers 100 from account A to account B. The bank does it, but its reply is lost. The customer's
+			program hears nothing and, being written to be reliable, sends the request again. A transfer is not idempotent: it
+			is done again. Note that the sum of the accounts stays right all the while, so that no audit of the sums will find
+			it. The second bank remembers the numbers of the requests that it has executed. See engine-bank-transfer for the
+			same on replicated servers.`, bank))
 }

@@ -148,7 +148,7 @@ func tcp(p *page) {
 	p.fact("masked", masked, "Of %[2]d ways to lose up to three of the first %[3]d segments, %[1]d are masked: everything arrives once and in order.", patterns, segments)
 	p.fact("gave-up", gaveUp, "In %d the sender gives up after "+fmt.Sprint(tcpTries)+" attempts: the connection breaks.")
 	p.fact("spoilt", spoilt, "In %d something arrives twice or out of order.")
-	p.fact("gives-up", right[0], "When the connection breaks, a client that gives up ends right in %d of %d cases,", cases)
-	p.fact("reconnects", right[1], "one that reconnects and sends again in %d,")
-	p.fact("numbers", right[2], "one whose requests have numbers in %d.")
+	p.fact("gives-up", right[0], "When the connection breaks, a client that gives up ends right in %d of %d cases.", cases)
+	p.fact("reconnects", right[1], "One that reconnects and sends again ends right in %d of %d.", cases)
+	p.fact("numbers", right[2], "One whose requests have numbers ends right in %d of %d.", cases)
 }

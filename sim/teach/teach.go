@@ -98,7 +98,7 @@ func Groups() []Group {
 		{"Remote procedure calls", rpcScenarios()},
 		{"Orphans", orphanScenarios()},
 		{"Several updates as one", atomicScenarios()},
-		{"The engine under attack", engineScenarios()},
+		{"The engine under faults", engineScenarios()},
 	}
 	for _, g := range groups {
 		for i := range g.Scenarios {
@@ -120,7 +120,7 @@ func Find(name string) (Scenario, error) {
 
 // scenario makes a scenario of what play puts on its page.
 func scenario(name, title, story string, play func(p *page, o Options) error) Scenario {
-	story = strings.Join(strings.Fields(story), " ")
+	story = strings.Join(strings.Fields(story), " ") // the source has line breaks
 	run := func(w io.Writer, o Options) (Result, error) {
 		p := &page{res: Result{Name: name, Title: title, Seed: o.Seed}}
 		p.title(title)

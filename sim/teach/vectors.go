@@ -392,11 +392,14 @@ func vectorScenarios() []Scenario {
 		model("vectors-four", "Byzantine agreement by exchanged vectors: four processes, one liar",
 			`Four processes want to know each other's value; one of them lies. Each tells every other its value (first round),
 			then passes on the vector of what it was told (second round). Entry by entry everyone takes what the majority says,
-			and Unknown if there is none. Process 3 lies, differently to each. The honest ones agree: with one liar among
-			3·1+1 processes two honest witnesses outvote it (Lamport, Shostak & Pease 1982; Tanenbaum & van Steen, ch. 8).`, vectorsFour),
+			and Unknown if there is none. Process 3 lies, differently to each. The honest ones agree: with one liar among 3·1+1
+			processes two honest witnesses outvote it (Lamport, Shostak & Pease 1982; Tanenbaum & van Steen, ch. 8).`, vectorsFour),
 		model("vectors-three", "Byzantine agreement by exchanged vectors: three processes, one liar",
 			`The same with three processes, one of which lies. For each entry there is one's own ear and one other witness: if
-			they differ, nobody can tell who lies. There is no majority, and no agreement: n = 3f is not enough.`, vectorsThree),
+			they differ, nobody can tell who lies, the witness about the entry or its owner to the witness. There is no
+			majority, and so no agreement: what one knows another does not. With n = 3f the honest ones are too few to outvote
+			the liars about each other. All lies are tried again: this time many of them make honest processes differ, or hide
+			an honest value from an honest process. No cleverer algorithm helps (Pease, Shostak & Lamport 1980).`, vectorsThree),
 		model("vectors-lost", "Byzantine agreement by exchanged vectors: a message is lost",
 			`Again four processes, one of which lies; but the message in which process 2 tells process 1 its value is lost. The
 			algorithm needs channels that lose nothing: a process whose message is lost looks like one that is silent, and one
