@@ -92,13 +92,16 @@ func (c *contents) line(depth int, format string, args ...any) {
 	}
 }
 
-// message prints the fields that are set, in the order of their numbers.
+// message prints the fields in the order of their numbers: the numbers among them, which mean something when
+// they are 0 too, and of the others those that are set.
 func (c *contents) message(depth int, m protoreflect.Message) {
 	fields := m.Descriptor().Fields()
 	for i := range fields.Len() {
 		f := fields.Get(i)
 		switch {
-		case !m.Has(f):
+		case !m.Has(f) && f.Kind() != protoreflect.Uint32Kind && f.Kind() != protoreflect.Uint64Kind:
+		case f.Name() == "type":
+			// What it says stands at the head of the payload.
 		case f.IsList():
 			list := m.Get(f).List()
 			for k := range list.Len() {
@@ -113,6 +116,8 @@ func (c *contents) message(depth int, m protoreflect.Message) {
 func (c *contents) field(depth int, of protoreflect.Message, f protoreflect.FieldDescriptor, name string, v protoreflect.Value) {
 	name = strings.ReplaceAll(name, "_", " ")
 	switch {
+	case f.Name() == "phase":
+		c.line(depth, "%s: %v", name, bft.Phase(v.Uint()))
 	case f.Kind() == protoreflect.MessageKind:
 		c.line(depth, "%s", name)
 		c.message(depth+1, v.Message())

@@ -168,3 +168,17 @@ func TestContentOfHostileFrames(t *testing.T) {
 		t.Errorf("an empty frame is of type %q", s.kind)
 	}
 }
+
+// TestContent: a reader sees what was signed, and numbers that are 0 too.
+func TestContent(t *testing.T) {
+	_, _, run := recorded(t)
+	i := slices.IndexFunc(run.Messages, func(m draw.Message) bool { return m.Type == "prepare" && m.View == 0 })
+	if i < 0 {
+		t.Fatal("no prepare in view 0")
+	}
+	for _, want := range []string{"\nsigner: ", "\nvotes\n  view: 0\n  votes 1\n    phase: prepare\n    seq: ", "\n    digest: ", "\nsignature: "} {
+		if !strings.Contains(run.Messages[i].Detail, want) {
+			t.Errorf("%q is missing in\n%s", want, run.Messages[i].Detail)
+		}
+	}
+}

@@ -97,7 +97,9 @@ func (d *drawing) do(out, diag io.Writer, script *sim.Script, name string) error
 	if script.Mutant != "" {
 		run.Title += ", mutant " + script.Mutant
 	}
-	run.Notes = append(script.Notes[:len(script.Notes):len(script.Notes)], run.Notes...)
+	if said := strings.Join(script.Notes, " "); said != "" {
+		run.Notes = append([]string{said}, run.Notes...)
+	}
 	if err := d.keep(out, diag, name, run); err != nil {
 		return err
 	}

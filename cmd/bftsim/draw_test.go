@@ -35,7 +35,7 @@ func TestDrawPage(t *testing.T) {
 // TestDrawScript draws what a script says, with its notes.
 func TestDrawScript(t *testing.T) {
 	script := filepath.Join(t.TempDir(), "small-world.sim")
-	if err := os.WriteFile(script, []byte("# One of four is silent.\nseed 5\nload sequences=2\nheal 300ms\nadversary silent primary by r0\n"), 0o644); err != nil {
+	if err := os.WriteFile(script, []byte("# One of\n# four is silent.\nseed 5\nload sequences=2\nheal 300ms\nadversary silent primary by r0\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	out, _, err := call("draw", script, "--svg", "-o", "-")
@@ -64,6 +64,17 @@ func TestDrawScenario(t *testing.T) {
 	}
 	if _, _, err := call("draw", s.Name, "--mutant", "no-join"); err == nil || !strings.Contains(err.Error(), "teaching scenario") {
 		t.Errorf("a scenario with a mutant: %v", err)
+	}
+}
+
+// TestDrawMutant draws a run of a wrong protocol, whatever becomes of it.
+func TestDrawMutant(t *testing.T) {
+	out, _, err := call("draw", "--seed", "2", "--mutant", "quorum-too-small", "--until", "2s", "-o", "-")
+	if err != nil && !errors.Is(err, errFailed) {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out, "<title>seed 2, mutant quorum-too-small ·") || !strings.Contains(out, `"name":"prepare"`) {
+		t.Errorf("no page of the mutant, but %d bytes: %.200q", len(out), out)
 	}
 }
 

@@ -173,6 +173,7 @@ function aboutPanel() {
 
 function select(message, mark, center = false) {
   state.message = message; state.mark = mark;
+  $("tip").hidden = true;
   const m = message >= 0 ? { at: sent[message], until: end[message] } : mark >= 0 ? marks[mark] : null;
   if (m && center) {
     const a = X(m.at), b = X(Math.min(m.until, run.until));

@@ -236,7 +236,7 @@ function label(s, x, y, c, { align = "left", size = 11, bold = false, always = f
   const w = ctx.measureText(s).width;
   let l = align === "center" ? x - w / 2 : align === "right" ? x - w : x;
   if (always) l = Math.max(GUTTER + 2, Math.min(l, width - w - 4));
-  if (!always && l < GUTTER) return false;
+  if (!always && (l < GUTTER || l + w > width - 1)) return false;
   if (!room(l - 2, y - size + 1, w + 4, size + 2) && !always) return false;
   if (halo) { ctx.lineWidth = 3.5; ctx.strokeStyle = color.bg; ctx.lineJoin = "round"; ctx.strokeText(s, l, y); }
   ctx.fillStyle = c;
