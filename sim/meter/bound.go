@@ -94,7 +94,7 @@ func newSizes(cfg *bft.Config) *sizes {
 	s.votes = frame(votesWire) + envelope + s.of["votes"] + maxVotes*s.of["vote"]
 	s.header = frame(headerWire) + envelope + s.of["prePrepare"]
 	const list = bft.MaxProposalBundles * digestBytes
-	s.prePrepare = s.header + list + frame(list) // the frame has the list too
+	s.prePrepare = s.header + list
 	s.checkpoint = frame(checkpointWire) + envelope + s.of["checkpoint"]
 	s.certificate = grown(s.q)*pointerBytes + s.q*s.checkpoint
 	// For each number of the window a pre-prepare and Q-1 votes, however few votes envelopes share.
@@ -102,8 +102,8 @@ func newSizes(cfg *bft.Config) *sizes {
 	envelopes := min(s.q+s.window*s.q, s.viewChangeWire/(envelopeWire/2))
 	s.viewChange = frame(s.viewChangeWire) + s.of["viewChange"] + grown(s.q+s.window)*pointerBytes + s.q*s.of["checkpoint"] +
 		s.window*(s.of["preparedCert"]+s.of["prePrepare"]+grown(s.q)*pointerBytes) +
-		envelopes*(envelope+s.of["votes"]) + min(s.window*(s.q-1)*maxVotes, s.viewChangeWire/voteLeast)*s.of["vote"]
-	s.newView = s.of["newView"] + grown(s.q)*s.of["vcRef"] + s.q*48 + bft.MaxWindow*(s.header+2*pointerBytes)
+		s.window*frame(headerWire) + envelopes*(envelope+s.of["votes"]) + min(s.window*(s.q-1)*maxVotes, s.viewChangeWire/voteLeast)*s.of["vote"]
+	s.newView = s.of["newView"] + grown(s.q)*s.of["vcRef"] + s.q*48 + bft.MaxWindow*(s.header+headerWire+2*pointerBytes)
 	s.bundleStruct = s.of["Bundle"] + 32 + opsCap(cfg.MaxBundleOps)*24
 	s.proposalBundles = frame(bft.MaxProposalBytes) + bft.MaxProposalBundles*s.bundleStruct
 	return s
@@ -138,7 +138,6 @@ func (s *sizes) log() []Term {
 		{"slots", "commit certificates", "one for each number, with the list of the bundles", Shared, s.numbers,
 			s.of["committed"] + grown(s.q)*pointerBytes + bft.MaxProposalBundles*(digestBytes+2*pointerBytes)},
 		{"slots", "prepared certificates", "one for each number of the window", Shared, s.window, s.of["preparedCert"] + grown(s.q)*pointerBytes},
-		{"slots", "new-views of entries of O", "an entry keeps the new-view that it came in", Shared, 2 * s.window, frame(s.window * headerWire)},
 		{"early", "pre-prepares before their time", "one for each number", Shared, s.numbers, s.prePrepare + mapEntry(8, 8)},
 		{"bodies", "bodies", which, Shared, bodies, body + mapEntry(digestBytes, 8)},
 		{"bodies", "index of their bundles", "an entry for each bundle of each body", Shared, bodies * bft.MaxProposalBundles,
@@ -168,13 +167,17 @@ func (s *sizes) waiting(cfg *bft.Config, sessions int64) []Term {
 	}
 	count := int64(cfg.MaxPoolBytes) / wire
 	proposed := s.window * bft.MaxProposalBundles
+	const floor = "its share of PoolFloor operations; of more once more than twice as many are executed in a request timeout"
 	return []Term{
 		{poolBundles, "waiting", "the pool has MaxPoolBytes of them: so many of the least favourable size", Shared, count, each + frame(wire)},
 		{"pool", "entries of waiting bundles", "one for each", Shared, count, keep},
 		{poolBundles, "proposed", "by number of the window, each of at most MaxProposalBundles and MaxProposalBytes", Shared, s.window, s.proposalBundles},
 		{"pool", "entries of proposed bundles", "those of the log that are not executed", Shared, proposed, keep},
-		{"pool", "shares of members", "a number for each", Shared, 1, 3*(s.of["List"]+64) + mapBytes(s.n, 4, 8) + 2*mapBytes(0, 8, 8)},
-		{poolBundles, "waiting of one client", "a quarter of the pool", PerClient, (count + 3) / 4, each + frame(wire) + keep},
+		{"pool", "shares of members", "one for each", Shared, 1, 3*64 + mapBytes(s.n, 4, s.of["share"]) + 2*mapBytes(0, 8, 8)},
+		{poolBundles, "bytes passed on by one member", "its share of MaxPoolBytes", PeerShare, 1, frame(int64(cfg.MaxPoolBytes) / s.n)},
+		{poolBundles, "bundles passed on by one member", floor, PeerShare, int64(cfg.PoolFloor) / s.n, s.of["Bundle"] + 32 + 2*24 + keep},
+		{poolBundles, "bytes of one client", "a quarter of MaxPoolBytes", PerClient, 1, frame(int64(cfg.MaxPoolBytes) / 4)},
+		{poolBundles, "bundles of one client", floor, PerClient, int64(max(cfg.PoolFloor, 2*cfg.MaxBundleOps)), s.of["Bundle"] + 32 + 2*24 + keep},
 		{"sessions", "marks", "one for each session of the executed state, and a table of eight", Shared, sessions + 8, s.of["SessionMark"] + mapEntry(8, 8)},
 		{"recent", "digests of executed bundles", "the newest maxRecent", Shared, maxRecent + 1, mapEntry(digestBytes, 0) + 2*digestBytes},
 		{"reads", "reads that wait", "refused above maxReads", Shared, grown(maxReads), s.of["waitingRead"]},

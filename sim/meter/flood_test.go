@@ -77,11 +77,11 @@ var floods = []flood{
 	{"proposals of unknown bundles for every number", 64, func(g *rig, i int) error {
 		frame, _ := g.prePrepare(0, 0, bft.Seq(1+i%(2*int(g.cfg.Window))), g.unknown(i))
 		return g.hand(0, frame)
-	}, "wants", 2 << 20},
+	}, "wants", 1 << 20},
 	{"proposals of the next view", 64, func(g *rig, i int) error {
 		frame, _ := g.prePrepare(1, 1, bft.Seq(1+i%(2*int(g.cfg.Window))), g.unknown(100+i))
 		return g.hand(1, frame)
-	}, "early", 2 << 20},
+	}, "early", 1 << 20},
 	{"statuses", 1000, func(g *rig, i int) error {
 		return g.hand(3, wire.Frame(bft.TypeStatus, &bftpb.Status{View: uint64(i), Executed: uint64(i), Sent: int64(i), Starting: true, Boot: uint64(i), Echo: 1}))
 	}, "help", 0},
@@ -119,16 +119,16 @@ func (g *rig) unknown(i int) (ds []bft.Digest) {
 	return ds
 }
 
-// fullViewChange has a certificate of its own votes for every number of the window, each as large
-// as an honest member can make it.
+// fullViewChange has a certificate of view 0 for every number of the window, each as large as honest
+// members can make it.
 func (g *rig) fullViewChange(signer int, view bft.View) *bftpb.Envelope {
 	p := &bftpb.ViewChange{View: uint64(view)}
 	for s := bft.Seq(1); s <= g.cfg.Window; s++ {
 		prop := bft.Proposal{Body: unique("prepared", int(s)), Time: 1 << 61}
 		at := uint32(len(p.Envelopes))
-		p.Envelopes = append(p.Envelopes, g.header(0, 8, s, prop))
+		p.Envelopes = append(p.Envelopes, g.header(0, 0, s, prop))
 		for _, id := range []int{1, 3} {
-			p.Envelopes = append(p.Envelopes, g.padded(id, 8, cast{bft.PhasePrepare, s, prop.Digest()}))
+			p.Envelopes = append(p.Envelopes, g.padded(id, 0, cast{bft.PhasePrepare, s, prop.Digest()}))
 		}
 		p.Prepared = append(p.Prepared, &bftpb.Prepared{Seq: uint64(s), PrePrepare: at, Votes: []uint32{at + 1, at + 2}})
 	}
@@ -140,7 +140,7 @@ func (g *rig) run(f *flood) {
 	g.t.Helper()
 	for i := range f.count {
 		_ = f.send(g, i) // refused or not, it is the memory that counts
-		if i%(1+f.count/20) == 0 {
+		if i%(1+f.count/10) == 0 {
 			g.tick(10 * bft.Millisecond)
 			g.check()
 		}
@@ -265,6 +265,9 @@ func TestABrokenBoundIsNoticed(t *testing.T) {
 func TestFormulaFitsItsType(t *testing.T) {
 	g := newRig(t, smallConfig())
 	f := Bound(&g.cfg, 10)
+	if text := f.String(); !strings.Contains(text, "early: pre-prepares before their time (one for each number)") || !strings.Contains(text, "in all, with 4 peers") {
+		t.Errorf("the formula prints as\n%s", text)
+	}
 	if err := f.Check(g.cfg); err == nil {
 		t.Error("measures a configuration as if it were a replica")
 	}
@@ -279,14 +282,14 @@ func TestFormulaFitsItsType(t *testing.T) {
 	}
 }
 
-// TestDefaultsStayUnder64MiBAPeer: what the words of one member may occupy with the defaults, for up to
-// 7 replicas. With more, the view-changes that new-views name take more.
+// TestDefaultsStayUnder64MiBAPeer: what the words of one member, and what it passes on, may occupy with
+// the defaults, for up to 7 replicas. With more, the view-changes that new-views name take more.
 func TestDefaultsStayUnder64MiBAPeer(t *testing.T) {
 	for n := 4; n <= 7; n++ {
 		cfg := bft.DefaultConfig()
 		cfg.Members = make([]crypto.PublicKey, n)
 		f := Bound(&cfg, 10_000)
-		if got := f.Each(PerPeer); got > 64<<20 {
+		if got := f.Each(PerPeer) + f.Each(PeerShare); got > 64<<20 {
 			t.Errorf("n=%d: %s per peer, at most 64 MiB are meant to be\n%s", n, Bytes(got), f.String())
 		}
 	}

@@ -25,6 +25,8 @@ const (
 	PerPeer
 	// PerClient terms are what one client may take of a shared one; they add nothing to the total.
 	PerClient
+	// PeerShare terms are the same for one member.
+	PeerShare
 )
 
 // String names the scope.
@@ -36,6 +38,8 @@ func (s Scope) String() string {
 		return "per peer"
 	case PerClient:
 		return "per client"
+	case PeerShare:
+		return "peer's share"
 	}
 	return fmt.Sprintf("scope %d", uint8(s))
 }
@@ -47,13 +51,13 @@ type Term struct {
 	// What is kept, and Why there cannot be more of it.
 	What, Why string
 	Scope     Scope
-	// Count is the number of entries; for PerPeer and PerClient terms, of one peer or client.
+	// Count is the number of entries; unless the term is Shared, of one peer or client.
 	Count int64
 	// Each is the size of an entry in bytes, as Size measures.
 	Each int64
 }
 
-// Bytes is Count times Each: for PerPeer and PerClient terms, what one peer or client may occupy.
+// Bytes is Count times Each: unless the term is Shared, what one peer or client may occupy.
 func (t *Term) Bytes() int64 { return t.Count * t.Each }
 
 // Formula bounds the memory of a replica or client, as a sum of terms.
@@ -131,7 +135,8 @@ func (f *Formula) String() string {
 		fmt.Fprintf(w, "%d\t%s\t%s\t%v\t  %s: %s (%s)\n", t.Count, Bytes(t.Each), Bytes(t.Bytes()), t.Scope, t.Part, t.What, t.Why)
 	}
 	fmt.Fprintf(w, "\t\t%s\t\t  per peer\n", Bytes(f.Each(PerPeer)))
-	fmt.Fprintf(w, "\t\t%s\t\t  per client, of what is shared\n", Bytes(f.Each(PerClient)))
+	fmt.Fprintf(w, "\t\t%s\t\t  of what is shared, one peer\n", Bytes(f.Each(PeerShare)))
+	fmt.Fprintf(w, "\t\t%s\t\t  of what is shared, one client\n", Bytes(f.Each(PerClient)))
 	fmt.Fprintf(w, "\t\t%s\t\t  in all, with %d peers\n", Bytes(f.Total()), f.Peers)
 	w.Flush()
 	return b.String()

@@ -107,6 +107,10 @@ func (w *walker) reach(r region) {
 	if r.at == nil || r.n == 0 || r.of.Size() == 0 {
 		return
 	}
+	if !w.hasPointers(r.of) {
+		w.note(r) // if not for the first time, finish sees to that
+		return
+	}
 	if _, ok := w.seen[r]; ok {
 		return
 	}
@@ -115,10 +119,12 @@ func (w *walker) reach(r region) {
 		w.found = append(w.found, r.at)
 		return
 	}
+	w.note(r)
+	w.todo = append(w.todo, r)
+}
+
+func (w *walker) note(r region) {
 	w.spans = append(w.spans, span{uintptr(r.at), uintptr(r.at) + uintptr(r.n)*r.of.Size()})
-	if w.hasPointers(r.of) {
-		w.todo = append(w.todo, r)
-	}
 }
 
 type sliceHeader struct {
