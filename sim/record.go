@@ -163,15 +163,12 @@ func (r *recorder) taken(e *Event) {
 func (r *recorder) happens(e *Event) {
 	r.views()
 	now := int64(e.At)
-	if now > r.until {
-		return
-	}
 	mark := draw.Mark{Line: e.From, At: now, Kind: e.Kind.String()}
 	switch e.Kind {
 	case KindDeliver:
 		r.taken(e)
 	case KindLose:
-		if now >= r.from {
+		if now >= r.from && now <= r.until {
 			r.message(e, true)
 		}
 	case KindCrash:
@@ -207,7 +204,7 @@ func (r *recorder) happens(e *Event) {
 
 // point adds a mark of a moment, if it is in the stretch that is recorded: there are many.
 func (r *recorder) point(e *Event, mark draw.Mark) {
-	if mark.At < r.from {
+	if mark.At < r.from || mark.At > r.until {
 		return
 	}
 	mark.Text = e.Text()

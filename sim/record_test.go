@@ -131,7 +131,14 @@ func TestRecordViews(t *testing.T) {
 // TestRecordWindow: a window that is recorded is the window of all that is.
 func TestRecordWindow(t *testing.T) {
 	o, _, all := recorded(t)
-	from, until := 450*millisecond, 650*millisecond
+	// From the middle of one message's way to the middle of another's, while a replica is down and a call lasts.
+	half := func(after Duration) Duration {
+		i := slices.IndexFunc(all.Messages, func(m draw.Message) bool {
+			return !m.Lost && m.Sent > int64(after) && m.Arrived > m.Sent+1 && m.From < 4 && m.Type != "status"
+		})
+		return Duration(all.Messages[i].Sent+all.Messages[i].Arrived) / 2
+	}
+	from, until := half(300*millisecond), half(450*millisecond)
 	_, some, err := Record(o, from, until)
 	if err != nil {
 		t.Fatal(err)
@@ -140,8 +147,10 @@ func TestRecordWindow(t *testing.T) {
 	if !slices.Equal(some.Messages, want.Messages) {
 		t.Errorf("%d messages, want the %d of the window", len(some.Messages), len(want.Messages))
 	}
+	if !slices.Equal(some.Marks, want.Marks) {
+		t.Errorf("%d marks, want the %d of the window", len(some.Marks), len(want.Marks))
+	}
 	if !slices.Equal(some.Bands, want.Bands) {
-		// A view that ends after the window has no end in either, as far as the picture goes.
 		t.Errorf("bands %v, want %v", some.Bands, want.Bands)
 	}
 	if some.From != int64(from) || some.Until != int64(until) || len(some.Messages) == 0 {
