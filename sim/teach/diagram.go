@@ -34,6 +34,9 @@ func (s Scenario) Diagram(o Options) (draw.Run, error) {
 	for _, st := range res.stages {
 		begin = st.into(&run, begin)
 	}
+	if res.run == nil {
+		label(run.Messages)
+	}
 	return run, run.Validate()
 }
 
@@ -87,10 +90,26 @@ func (s *stage) upAgain(crash int) int64 {
 	return end
 }
 
+// label makes the text of each message its type, which is what a diagram writes beside its arrow, unless
+// there are too many for a legend.
+func label(ms []draw.Message) {
+	const most = 16
+	texts := make(map[string]bool)
+	for _, m := range ms {
+		texts[m.Text] = true
+	}
+	if len(texts) > most {
+		return
+	}
+	for i := range ms {
+		ms[i].Type = ms[i].Text
+	}
+}
+
 // kindOf is the type of a message: its first word, so that messages of one kind have one colour.
 func kindOf(text string) string {
 	word := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) })
-	if len(word) == 0 || strings.HasPrefix(text, "(") {
+	if len(word) == 0 || len(word[0]) == 1 {
 		return "value"
 	}
 	return strings.ToLower(word[0])

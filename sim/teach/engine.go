@@ -9,6 +9,7 @@ import (
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/sim"
+	"github.com/baluarte-bft/baluarte/sim/byz"
 	"github.com/baluarte-bft/baluarte/sim/draw"
 )
 
@@ -69,9 +70,10 @@ func (e *engineRun) broke() string {
 	return e.report.Failure.Oracle + ": " + detail
 }
 
-// safe tells whether no oracle of safety broke: those whose names begin with S.
+// safe tells whether no oracle of safety broke: those whose names begin with S, and A1, which says that one
+// of them broke and nobody is to be blamed for it.
 func (e *engineRun) safe() bool {
-	return e.report.OK() || !strings.HasPrefix(e.report.Failure.Oracle, "S")
+	return e.report.OK() || !strings.HasPrefix(e.report.Failure.Oracle, "S") && e.report.Failure.Oracle != "A1"
 }
 
 // hits is how often the faults and lies of the run really took place.
@@ -104,7 +106,7 @@ func cluster(o Options, n int) sim.Options {
 // draws keeps the stretch of the run around what happened for the diagram, and lists it.
 func (p *page) draws(e *engineRun, from sim.Duration) {
 	until := from + enginePicture
-	if f := e.report.Failure; f != nil && strings.HasPrefix(f.Oracle, "S") {
+	if f := e.report.Failure; !e.safe() {
 		until = min(until, f.At+engineMilli)
 		from = max(0, until-enginePicture/4)
 	}
@@ -116,6 +118,12 @@ func (p *page) draws(e *engineRun, from sim.Duration) {
 // drawWindow is the stretch of a run that the diagram shows.
 func drawWindow(e *engineRun, from sim.Duration) draw.Run {
 	return draw.Window(e.run, int64(from), int64(from+enginePicture))
+}
+
+// deed is the word for what a faulty replica does: not all mean it.
+func (e *engineRun) deed() string {
+	b, _ := byz.Find(e.opts.Behaviours[0])
+	return word(b.Role == byz.Value || b.Role == byz.State, "fault", "lies")
 }
 
 // moment is a line of what happened.
@@ -134,6 +142,7 @@ func (p *page) happened(e *engineRun) {
 		return e.run.Lines[line].Name
 	}
 	lies, end := 0, draw.Forever
+	crashed := make([]bool, len(e.run.Lines))
 	for _, m := range e.run.Marks {
 		text, _, _ := strings.Cut(m.Text, "\n")
 		if m.Kind == "phase" && text == "loss" {
@@ -148,13 +157,14 @@ func (p *page) happened(e *engineRun) {
 		case m.Kind == "fault" || m.Kind == "partition" || m.Kind == "pause":
 			ms = append(ms, moment{m.At, name(m.Line), m.Kind + ": " + text})
 		case m.Kind == "crash":
+			crashed[m.Line] = true
 			ms = append(ms, moment{m.At, name(m.Line), "crashes"})
-		case m.Kind == "start" && m.At > int64(engineFault):
+		case m.Kind == "start" && crashed[m.Line]:
 			ms = append(ms, moment{m.At, name(m.Line), "starts again: " + text})
 		case m.Kind == "lie":
 			lies++
 			if lies <= 3 {
-				ms = append(ms, moment{m.At, name(m.Line), "lies: " + distinct(text)})
+				ms = append(ms, moment{m.At, name(m.Line), e.deed() + ": " + distinct(text)})
 			}
 		}
 	}
@@ -230,9 +240,9 @@ func classScenario(name, title, story string, strike func(o *sim.Options, target
 		p.claim("masked", runs[0].report.OK(), fmt.Sprintf("%d faulty of %d: every oracle held. %s", f, n, ifMasked), fmt.Sprintf("%d faulty of %d: %s.", f, n, runs[0].broke()))
 		p.claim("beyond-breaks", !runs[1].report.OK(), fmt.Sprintf("%d faulty of %d are more than f: oracle %s breaks.", f+1, n, runs[1].oracle()), fmt.Sprintf("%d faulty of %d: nothing breaks either.", f+1, n))
 		if stops {
-			p.claim("beyond-safe", runs[1].safe(), "No oracle of safety breaks even then: the service stops, but it says nothing wrong.", "An oracle of safety breaks: the service says something wrong.")
+			p.claim("beyond-safe", runs[1].safe(), "No oracle of safety breaks even then: the service stops, but it says nothing wrong.", "An oracle of safety breaks: not all who are honest are told the same any more.")
 		} else {
-			p.claim("beyond-safe", runs[1].safe(), "No oracle of safety breaks even then.", "An oracle of safety breaks: the service has said something wrong, and did not notice.")
+			p.claim("beyond-safe", runs[1].safe(), "No oracle of safety breaks even then.", "An oracle of safety breaks: not all who are honest are told the same any more.")
 		}
 		return nil
 	})
@@ -283,20 +293,20 @@ func engineScenarios() []Scenario {
 			on time. Then the same with two of four, when no quorum is on time.`,
 			strikeAll(sim.Fault{Kind: sim.Dawdle, Every: 400 * engineMilli}), "The slow primary was replaced.", true),
 		classScenario("class-value", "Failure class: value",
-			`A replica answers clients with wrong results, signed and in good order: a flipped bit, a wrong library, or a liar.
-			Nothing about the message itself is wrong, so it cannot be refused; it must be outvoted. A client believes only what
-			f+1 replicas say alike, for at least one of them is honest. Then two of four tell the same lie: now f+1 say it
-			alike, the client has every reason to believe them, and only an observer who knows the service sees that the answer
-			cannot be.`,
-			lieAs("wrong replies"), "Wrong results were outvoted at the clients.", false),
+			`A replica computes wrong results, and answers with them in good faith: a wrong library, a flipped bit, a division
+			that rounds. Nothing about the message itself is wrong, so it cannot be refused; it must be outvoted. A client
+			believes only what f+1 replicas say alike, for at least one of them is honest. Then two of four have the same fault:
+			now f+1 say the same wrong thing, a client has every reason to believe them, and only an observer who knows the
+			service sees that it cannot be.`,
+			lieAs("wrong result"), "Wrong results were outvoted at the clients.", false),
 		classScenario("class-state-transition", "Failure class: state transition",
-			`A replica comes back with an older disk: it has forgotten votes that it gave. That is a state into which no correct
-			transition leads, and its next vote might contradict a forgotten one. It must not sign again as if nothing had been.
-			It is found out because after every start a replica hears from the others what they hold that it signed; being shown
-			a vote that its own records lack, it knows that it has amnesia, and signs nothing from then on: better one that is
-			silent than one that contradicts itself. Then the same with two of four: they stay silent too, and the others are no
-			quorum.`,
-			strikeAll(sim.Fault{Kind: sim.DiskLoss, On: "older unnoticed"}), "The replica that forgot did not vote twice.", true),
+			`The host of a replica crashes and is set back to an older copy of its disk, and nobody tells the replica: it has
+			forgotten votes that it gave. That is a state into which no correct transition leads, and its next vote might
+			contradict a forgotten one. It must not sign again as if nothing had been. It is found out because after every start
+			a replica hears from the others what they hold that it signed; being shown a vote that its own records lack, it
+			knows that it has amnesia, and signs nothing from then on: better one that is silent than one that contradicts
+			itself. Then the same with two of four: they stay silent too, and the others are no quorum.`,
+			lieAs("amnesia"), "The replica that forgot did not vote twice.", true),
 		classScenario("class-arbitrary", "Failure class: arbitrary (Byzantine)",
 			`The primary does the worst: it proposes different things to different replicas, votes for both, and keeps its
 			signatures valid. Any two quorums of 2f+1 out of 3f+1 have an honest replica in common, which votes only once; so at
