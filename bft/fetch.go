@@ -276,6 +276,7 @@ func (r *Replica) onData(from ReplicaID, d *data) error {
 	}
 	if len(d.checkpoint) > 0 {
 		used = r.onCertificate(d.checkpoint) || used
+		r.heardCut(from, d.checkpoint)
 	}
 	if d.part != nil {
 		used = r.onPart(from, d.part) || used

@@ -251,3 +251,16 @@ func TestRule21LearnsACertificateThatTheOthersHadBeforeTheyRestarted(t *testing.
 	c.dropWhen = nil
 	c.passUntil(3*bft.Second, "it has the stable checkpoint", func() bool { return c.hosts[3].info().Stable == 8 })
 }
+
+// Whoever lacks what the others have cut from their logs does not ask for it again and again: their
+// certificates say at once that only the state is left.
+func TestRule21FetchesTheStateAtOnceWhenLogsAreCut(t *testing.T) {
+	c := started(t, 4, nil)
+	c.dropWhen = func(l letter) bool { return l.to == 3 }
+	c.commit(9) // the checkpoint at 8 is within the window of replica 3
+	if c.hosts[0].info().Stable != 8 || c.hosts[3].info().Executed != 0 {
+		t.Fatal(c.describe())
+	}
+	c.dropWhen = nil
+	c.passUntil(5*c.cfg.StatusInterval, "it has the state", func() bool { return c.hosts[3].info().Executed == 9 })
+}

@@ -1,5 +1,7 @@
 package bft
 
+import "math/bits"
+
 // State transfer: the snapshot of a certified checkpoint, whole, part by part, each checked
 // against the certified digest on arrival (OSDI'99 §5.3 has it by levels; see DESIGN.md).
 
@@ -13,6 +15,9 @@ type stateFetch struct {
 	tries   int
 	waiting Time // since when this replica is behind a certificate without getting on
 	reached Seq  // delivered as of then
+	// cut are the peers that answered with a certificate because their logs no longer reach back, a bit each
+	// (MaxMembers are 64).
+	cut uint64
 }
 
 const (
@@ -40,12 +45,23 @@ func (r *Replica) tickStateFetch() {
 	}
 	if f.waiting == 0 || r.delivered > f.reached {
 		f.waiting, f.reached = max(r.now, 1), r.delivered
+		f.cut = 0
 	}
-	// Batches cannot lead to a checkpoint whose log is cut here too: no use trying them first.
-	hopeless := r.delivered < r.stable
+	// Batches cannot lead to a checkpoint whose log is cut here too, or at f+1 peers, one of whom is honest:
+	// no use trying them first.
+	hopeless := r.delivered < r.stable || bits.OnesCount64(f.cut) >= r.weak()
 	if (hopeless || r.now-f.waiting > 10*r.cfg.StatusInterval) && r.delivered == r.executed && r.delivered < cert[0].info.Seq {
 		r.fetchStateOf(cert)
 	}
+}
+
+// heardCut notes that a peer has only a certificate for what this replica lacks.
+func (r *Replica) heardCut(from ReplicaID, cert []*checkpoint) {
+	f := &r.fetchS
+	if cert[0].info.Seq <= r.delivered || f.on {
+		return
+	}
+	f.cut |= 1 << from
 }
 
 // fetchStateOf begins to fetch the state that cert certifies.

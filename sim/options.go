@@ -160,6 +160,8 @@ func (o *Options) Validate() error {
 	bad(n >= 4 && n <= bft.MaxMembers, "n: %d is not within 4 to %d", n, bft.MaxMembers)
 	bad(o.Load.Service == "kv" || o.Load.Service == "counter", "service: %q is neither kv nor counter", o.Load.Service)
 	bad(o.Load.Clients >= 1 && o.Load.Outstanding >= 1 && o.Load.Keys >= 1, "load: clients, outstanding and keys must be at least 1")
+	bad(o.Load.Calls == 0 || o.Load.For > 0 || o.Load.Sequences <= 1 || bft.Seq(o.Load.Calls*o.Load.Clients) >= o.Load.Sequences, "load: %d clients with %d calls each never execute %d numbers",
+		o.Load.Clients, o.Load.Calls, o.Load.Sequences)
 	bad(o.Load.BadClients >= 0, "load: bad clients: %d is negative", o.Load.BadClients)
 	bad(min(o.Load.Linearizable, o.Load.Stale, o.Load.Ordered) >= 0 && o.Load.Linearizable+o.Load.Stale+o.Load.Ordered <= 100,
 		"load: the percentages of reads are not within 0 to 100 together")

@@ -191,7 +191,8 @@ func needed(s *wire.Signed, records []bft.Record, before bft.LSN) bft.LSN {
 	sought := s.Payload
 	// All replicas say the same at a checkpoint, so their certificate has these bytes too, and
 	// binds nothing of this one's.
-	whole := s.Type == bft.TypeCheckpoint
+	// A pre-prepare stands within its record; of the others a few bytes may stand in any by chance.
+	whole := s.Type != bft.TypePrePrepare
 	for i := range records {
 		if v := records[i].Value; whole && bytes.Equal(v, sought) || !whole && bytes.Contains(v, sought) {
 			return records[i].LSN

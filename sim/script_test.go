@@ -15,7 +15,7 @@ func TestScriptsSayEverything(t *testing.T) {
 		if seed%5 == 0 {
 			o = Under(seed, "equivocating primary", "silent primary")
 			o.Lies, o.Drops, o.Beyond = Ranges{{1, 3}, {7, 7}}, []Drop{{0, o.endpoints() - 1, Ranges{{2, 2}}}}, true
-			o.Network.Bandwidth, o.Signatures, o.Load.Calls = 1_000_000, "ed25519", 3
+			o.Network.Bandwidth, o.Signatures, o.Load.Calls = 1_000_000, "ed25519", 500
 		}
 		written := text(&Script{Options: o, Notes: []string{"what it shows"}, Mutant: "some-mutant", Expect: "S1"})
 		s, err := ParseScript(strings.NewReader(written))
