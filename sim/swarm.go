@@ -124,6 +124,9 @@ func (o *Options) demand() {
 		if b.Service != "" {
 			o.Load.Service = b.Service
 		}
+		if b.Ed25519 && chance(stream(o.Seed, "signatures"), 50) {
+			o.Signatures = "ed25519"
+		}
 	}
 }
 

@@ -42,6 +42,8 @@ type Behaviour struct {
 	Twin bool
 	// Service may ask for a certain service of the run; empty for any.
 	Service string
+	// Ed25519 has real signatures in about half of the runs.
+	Ed25519 bool
 	// Outages has the power fail for all replicas at once while views change, as it may in any run.
 	Outages bool
 }

@@ -10,27 +10,21 @@ import (
 
 // False checkpoints.
 //
-// The accomplices certify a state that nobody has, all the same one, for their own checkpoints
-// and for numbers far ahead, and serve damaged parts of snapshots to those who fetch one.
+// At every checkpoint each replica says which state it has, so that the log behind it can be cut. The
+// accomplices all name the same state, one that nobody has, and say so a moment before the others
+// finish counting; now and then they also claim a checkpoint far ahead. If it were enough that a
+// quorum speaks of the same number, a log would be cut behind a state that no disk holds, and whoever
+// lags would fetch it.
 //
-// Aims at: checkpoints compared by digest and counted by distinct signers (rule 20), parts checked
-// against the certificate, one that lags being led astray.
+// Aims at: rule 20: state is believed only by a certificate, in which a quorum of distinct members
+// name the same digest (OSDI'99 §4.3); rule 22: who differs from the quorum repairs itself.
 type falseState struct{ base }
 
 // Send implements Adversary.
 func (a *falseState) Send(out bft.Outbound) []bft.Outbound {
-	switch e := wire.Envelope(out.Frame); wire.TypeOf(out.Frame) {
-	case bft.TypeCheckpoint:
-		if c, err := wire.Checkpoint(e); err == nil && a.own(e) {
+	if e := wire.Envelope(out.Frame); wire.TypeOf(out.Frame) == bft.TypeCheckpoint && a.own(e) {
+		if c, err := wire.Checkpoint(e); err == nil {
 			return a.checkpoint(out, c)
-		}
-	case bft.TypeData:
-		var d bftpb.Data
-		if wire.Read(bft.TypeData, out.Frame, &d) == nil && d.Part != nil && len(d.Part.Data) > 0 {
-			a.lie("damaged part of a snapshot")
-			d.Part.Data = bytes.Clone(d.Part.Data)
-			d.Part.Data[a.Rand.IntN(len(d.Part.Data))] ^= 1
-			return []bft.Outbound{{To: out.To, Frame: wire.Frame(bft.TypeData, &d)}}
 		}
 	}
 	return []bft.Outbound{out}

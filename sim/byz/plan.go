@@ -19,6 +19,7 @@ type Plan struct {
 	sides map[uint64][]bool
 	// others are the second proposals that were made for a (view, number).
 	others map[slot]other
+	clientele
 	// watch is what they hear of the network, shift how they divide it: each made when it is first wanted.
 	watch *watch
 	shift *shift
