@@ -11,18 +11,18 @@ import (
 // Censoring one client.
 //
 // The primary is quick and correct, but it never sees the requests of one client, whoever tells it of
-// them. The others' requests go through, so the cluster looks alive, and a backup that is content as
-// long as anything is executed will never suspect. Whom the accomplices censor they need not agree upon:
-// it is the client with the lowest key.
+// them. The others' requests go through, and null requests when there are none, so the cluster looks
+// alive, and a backup that is content as long as anything is proposed will never suspect. Whom the
+// accomplices censor they need not agree upon: it is the client with the lowest key.
 //
 // Aims at: rule 13: the oldest request of each client has its own deadline, whoever told of it.
 type censor struct {
-	reign
+	lively
 	client bft.ClientID
 	known  bool
 }
 
-func newCensor(env Env) Adversary { return &censor{reign: newReign(env)} }
+func newCensor(env Env) Adversary { return &censor{lively: newLively(env)} }
 
 // Request implements Adversary.
 func (a *censor) Request(client bft.ClientID, _ []byte) bool {
@@ -37,18 +37,12 @@ func (a *censor) Request(client bft.ClientID, _ []byte) bool {
 }
 
 // Receive implements Adversary: what others pass on is censored too.
-func (a *censor) Receive(_ bft.ReplicaID, frame []byte) bool {
+func (a *censor) Receive(from bft.ReplicaID, frame []byte) bool {
 	if wire.TypeOf(frame) != bft.TypeRequest || !a.known || clientOf(frame) != a.client {
-		return true
+		return a.lively.Receive(from, frame)
 	}
 	a.lie("censored request that was passed on")
 	return false
-}
-
-// Send implements Adversary: what it learnt of as a backup it does not propose either.
-func (a *censor) Send(out bft.Outbound) []bft.Outbound {
-	a.note(wire.Envelope(out.Frame))
-	return []bft.Outbound{out}
 }
 
 // clientOf reads whose request a frame is, the zero key if it cannot be read.

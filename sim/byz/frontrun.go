@@ -2,7 +2,6 @@ package byz
 
 import (
 	"github.com/baluarte-bft/baluarte/bft"
-	"github.com/baluarte-bft/baluarte/sim/wire"
 )
 
 // Reordering and front-running.
@@ -10,14 +9,15 @@ import (
 // The order of requests is the primary's to choose, and it chooses for its friends. It turns every batch
 // round, so that who came last is served first, and it has the requests of half of the clients wait: it
 // does not know of them before a backup passes them on, at the last moment at which it need not be
-// deposed. Whatever comes from its friends meanwhile overtakes them. No message is wrong. What is
-// promised is only that each request is ordered in time, not that the order is fair.
+// deposed. Whatever comes from its friends meanwhile overtakes them, and null requests show that it is
+// at work. No message is wrong. What is promised is only that each request is ordered in time, not that
+// the order is fair.
 //
 // Aims at: rule 13: a backup times every request by itself, passes it on to the primary and then suspects,
 // whatever else the primary has ordered meanwhile.
-type frontRun struct{ reign }
+type frontRun struct{ lively }
 
-func newFrontRun(env Env) Adversary { return &frontRun{newReign(env)} }
+func newFrontRun(env Env) Adversary { return &frontRun{newLively(env)} }
 
 // Request implements Adversary: the half of the clients that is no friend has to wait.
 func (a *frontRun) Request(client bft.ClientID, _ []byte) bool {
@@ -30,10 +30,9 @@ func (a *frontRun) Request(client bft.ClientID, _ []byte) bool {
 
 // Send implements Adversary.
 func (a *frontRun) Send(out bft.Outbound) []bft.Outbound {
-	a.note(wire.Envelope(out.Frame))
 	p, ok := a.proposal(out.Frame)
 	if !ok || len(p.list) < 64 {
-		return []bft.Outbound{out}
+		return a.lively.Send(out)
 	}
 	frame := a.inPlace(out.Frame, "batch turned round", func() []byte {
 		var list []byte
@@ -43,5 +42,5 @@ func (a *frontRun) Send(out bft.Outbound) []bft.Outbound {
 		p.become(list)
 		return a.put(p)
 	})
-	return []bft.Outbound{{To: out.To, Frame: frame}}
+	return a.lively.Send(bft.Outbound{To: out.To, Frame: frame})
 }

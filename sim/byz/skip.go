@@ -1,8 +1,12 @@
 package byz
 
 import (
+	"bytes"
+	"slices"
+
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/bft/bftpb"
+	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/sim/wire"
 )
 
@@ -18,14 +22,13 @@ import (
 // Aims at: the time from the pre-prepare to the execution, not to the commit (rule 13), null requests
 // for the gaps of O (OSDI'99 §4.4, rule 7), watermarks and the bound on what is kept (rule 6).
 type skip struct {
-	reign
-	// ahead is how many numbers were skipped in the own view so far, moved where each own number went.
-	ahead map[uint64]uint64
-	moved map[slot]uint64
+	lively
+	// skipped are the own views with a gap.
+	skipped map[uint64]bool
 	// gaps are the lowest numbers that accomplices skipped in a view, as the others see them.
 	gaps map[uint64]gap
-	// stable is the highest low watermark that was heard of.
-	stable uint64
+	// waiting are the bundles that clients sent and nobody proposed yet, the oldest first.
+	waiting []bft.Digest
 }
 
 // gap is the lowest number that was skipped in a view.
@@ -37,65 +40,52 @@ type gap struct {
 }
 
 func newSkip(env Env) Adversary {
-	return &skip{reign: newReign(env), ahead: make(map[uint64]uint64), moved: make(map[slot]uint64), gaps: make(map[uint64]gap)}
+	return &skip{lively: newLively(env), skipped: make(map[uint64]bool), gaps: make(map[uint64]gap)}
 }
 
-// Receive implements Adversary.
-func (a *skip) Receive(_ bft.ReplicaID, frame []byte) bool {
-	var s bftpb.Status
-	if wire.TypeOf(frame) == bft.TypeStatus && wire.Read(bft.TypeStatus, frame, &s) == nil {
-		a.stable = max(a.stable, s.Stable)
+// Request implements Adversary.
+func (a *skip) Request(_ bft.ClientID, frame []byte) bool {
+	var r bftpb.Request
+	if wire.Read(bft.TypeRequest, frame, &r) != nil || len(r.Signature) != len(crypto.Signature{}) {
+		return true
+	}
+	b, err := bft.DecodeBundle(r.Payload, crypto.Signature(r.Signature), bft.WindowOps, bft.MaxBundleBytes)
+	if err == nil && len(a.waiting) < 256 && !slices.Contains(a.waiting, b.Digest) {
+		a.waiting = append(a.waiting, b.Digest)
 	}
 	return true
 }
 
+// Receive implements Adversary.
+func (a *skip) Receive(from bft.ReplicaID, frame []byte) bool {
+	var p bftpb.PrePrepare
+	if wire.TypeOf(frame) == bft.TypePrePrepare && wire.Read(bft.TypePrePrepare, frame, &p) == nil {
+		a.cover(p.Body.GetBundles())
+	}
+	return a.lively.Receive(from, frame)
+}
+
+// cover notes that bundles were proposed.
+func (a *skip) cover(list []byte) {
+	for d := range slices.Chunk(list, 32) {
+		a.waiting = slices.DeleteFunc(a.waiting, func(x bft.Digest) bool { return bytes.Equal(x[:], d) })
+	}
+}
+
 // Send implements Adversary.
 func (a *skip) Send(out bft.Outbound) []bft.Outbound {
-	e := wire.Envelope(out.Frame)
-	a.note(e)
-	switch t := wire.TypeOf(out.Frame); {
-	case t == bft.TypePrePrepare:
-		if p, ok := a.proposal(out.Frame); ok {
-			return []bft.Outbound{{To: out.To, Frame: a.move(p, out.Frame)}}
-		}
-	case t == bft.TypeVotes && a.own(e):
-		return []bft.Outbound{{To: out.To, Frame: a.votes(e, out.Frame)}}
-	}
-	return []bft.Outbound{out}
-}
-
-// move gives a proposal the number that it shall have.
-func (a *skip) move(p proposal, frame []byte) []byte {
-	key := p.slot()
-	seq, ok := a.moved[key]
+	p, ok := a.proposal(out.Frame)
 	if !ok {
-		if a.chance(15) {
-			a.ahead[key.view] += 1 + uint64(a.Rand.IntN(2))
-		}
-		seq = key.seq + a.ahead[key.view]
-		a.moved[key] = seq
+		return a.lively.Send(out)
 	}
-	if seq == key.seq {
-		return frame
+	a.note(p.envelope)
+	a.cover(p.list)
+	jump := uint64(0)
+	if _, again := a.moved[p.slot()]; !again && a.chance(15) {
+		jump = 1 + uint64(a.Rand.IntN(2))
+		a.skipped[a.view] = true
 	}
-	a.lie("number skipped")
-	p.header.Seq = seq
-	return a.put(p)
-}
-
-// votes makes own votes those for the numbers that the others know.
-func (a *skip) votes(e *bftpb.Envelope, frame []byte) []byte {
-	v, err := wire.Votes(e)
-	if err != nil || a.ahead[v.View] == 0 {
-		return frame
-	}
-	for _, x := range v.Votes {
-		if seq, ok := a.moved[slot{v.View, x.Seq}]; ok {
-			x.Seq = seq
-		}
-	}
-	a.lie("votes for skipped numbers")
-	return a.seal(bft.TypeVotes, wire.Marshal(v))
+	return []bft.Outbound{{To: out.To, Frame: a.move(p, out.Frame, jump, "number skipped")}}
 }
 
 // Schedule implements Adversary.
@@ -152,12 +142,26 @@ func (a *skip) starves(p Passing) bool {
 	return false
 }
 
-// Inject implements Adversary: the flood.
+// Inject implements Adversary: the flood, and above a gap all that waits, for what is proposed nobody asks for.
 func (a *skip) Inject(bft.Time) []bft.Outbound {
-	if !a.leads() || !a.chance(20) {
+	if !a.leads() {
 		return nil
 	}
 	var sent []bft.Outbound
+	if a.skipped[a.view] && len(a.waiting) > 0 {
+		var list []byte
+		for _, d := range a.waiting {
+			list = append(list, d[:]...)
+		}
+		if p, ok := a.next(list); ok {
+			a.lie("proposal above a gap")
+			sent = append(sent, bft.Outbound{To: bft.Everyone, Frame: a.put(p)})
+			a.waiting = nil
+		}
+	}
+	if !a.chance(20) {
+		return sent
+	}
 	for range 1 + a.Rand.IntN(8) {
 		h := &bftpb.Header{View: a.view, Seq: a.stable + uint64(a.Window) + 1 + uint64(a.Rand.IntN(int(3*a.Window)))}
 		a.lie("proposal beyond the high watermark")
