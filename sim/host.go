@@ -57,6 +57,7 @@ type host struct {
 	// signFree, verifyFree and execFree are when the signer, the verifier and the executor will
 	// have done what they were given.
 	signFree, verifyFree, execFree bft.Time
+	oath                           oath
 	// replier is who shall answer in full, as each client last said.
 	replier map[bft.ClientID]bft.ReplicaID
 	reads   map[bft.ReadID]*waitingRead
@@ -147,6 +148,7 @@ func (h *host) start() {
 			h.rotten = h.rotten || h.w.stats.Deeds > before
 		}
 	}
+	h.oath = newOath(restored.Boot)
 	h.disk.born = true
 	if err := exec.restore(&restored); err != nil {
 		h.w.broken("replica %d: restoring its own snapshot: %v", h.id, err)
@@ -304,6 +306,9 @@ func (h *host) verify(m *message, u *bft.Unverified) {
 			v, err = u.Accept(slices.Repeat([]bool{true}, claims))
 		}
 		if err == nil {
+			if h.w.net.replica(m.from) {
+				h.oath.hears(h.w.net.ids[m.from], m.frame, h.w.n)
+			}
 			err = h.replica.Step(v)
 		}
 		h.judge(m, err)
@@ -349,10 +354,7 @@ func (h *host) turn() {
 	if h.honest() {
 		h.w.promises.ready(h.id, &ready, h.lastLSN)
 	}
-	if why := h.replica.Info().Amnesiac; why != "" && len(ready.Sign) > 0 {
-		// Whoever owns the machine: it runs the real core, which knows better.
-		h.w.verdict.fail("S8", "replica %d knows that it has lost records (%s), and signs all the same (rule 19)", h.id, why)
-	}
+	h.checkSigning(&ready)
 	life := h.life
 	if k := len(ready.Records); k > 0 {
 		h.lastLSN = ready.Records[k-1].LSN
