@@ -120,6 +120,20 @@ func drawWindow(e *engineRun, from sim.Duration) draw.Run {
 	return draw.Window(e.run, int64(from), int64(from+enginePicture))
 }
 
+// loss is when the last phase of the run begins, in which all lose power; never if an oracle broke before.
+func (e *engineRun) loss() int64 {
+	i := slices.IndexFunc(e.run.Marks, func(m draw.Mark) bool { return m.Kind == "phase" && m.Text == "loss" })
+	if i < 0 {
+		return draw.Forever
+	}
+	return e.run.Marks[i].At
+}
+
+// replaced tells whether honest replicas left the first view, and with it its primary, before the last phase.
+func (e *engineRun) replaced() bool {
+	return slices.ContainsFunc(e.run.Bands, func(b draw.Band) bool { return b.View > 0 && !b.Changing && b.From < e.loss() && b.Line > 0 })
+}
+
 // deed is the word for what a faulty replica does: not all mean it.
 func (e *engineRun) deed() string {
 	b, _ := byz.Find(e.opts.Behaviours[0])
@@ -141,15 +155,11 @@ func (p *page) happened(e *engineRun) {
 		}
 		return e.run.Lines[line].Name
 	}
-	lies, end := 0, draw.Forever
-	crashed := make([]bool, len(e.run.Lines))
-	for _, m := range e.run.Marks {
-		text, _, _ := strings.Cut(m.Text, "\n")
-		if m.Kind == "phase" && text == "loss" {
-			end = m.At
-			ms = append(ms, moment{m.At, "all", "lose power, some their disks: the test of what was acknowledged (D1)"})
-		}
+	lies, end := 0, e.loss()
+	if end != draw.Forever {
+		ms = append(ms, moment{end, "all", "lose power, some their disks: the test of what was acknowledged (D1)"})
 	}
+	crashed := make([]bool, len(e.run.Lines))
 	for _, m := range e.run.Marks {
 		text, _, _ := strings.Cut(m.Text, "\n")
 		switch {
@@ -215,8 +225,9 @@ func firstReplicas(k int) []bft.ReplicaID {
 	return ids
 }
 
-// classScenario runs a failure class with f faulty replicas of four, and with f+1.
-func classScenario(name, title, story string, strike func(o *sim.Options, targets []bft.ReplicaID), ifMasked string, stops bool) Scenario {
+// classScenario runs a failure class with f faulty replicas of four, and with f+1. It says whether the primary was
+// replaced where that is the remedy; stops: beyond f nothing worse is expected than that the service stops.
+func classScenario(name, title, story string, strike func(o *sim.Options, targets []bft.ReplicaID), replaced, stops bool) Scenario {
 	return scenario(name, title, story, func(p *page, o Options) error {
 		const n = 4
 		f := bft.MaxFaulty(n)
@@ -237,7 +248,10 @@ func classScenario(name, title, story string, strike func(o *sim.Options, target
 		p.section("Side by side")
 		p.table(engineHead, [][]string{runs[0].row(fmt.Sprintf("%d faulty", f)), runs[1].row(fmt.Sprintf("%d faulty", f+1))})
 		p.claim("hit", runs[0].hits() > 0 && runs[1].hits() > 0, "The fault really took place, in both runs.", "The fault never took place.")
-		p.claim("masked", runs[0].report.OK(), fmt.Sprintf("%d faulty of %d: every oracle held. %s", f, n, ifMasked), fmt.Sprintf("%d faulty of %d: %s.", f, n, runs[0].broke()))
+		p.claim("masked", runs[0].report.OK(), fmt.Sprintf("%d faulty of %d: every oracle held, and every call was answered.", f, n), fmt.Sprintf("%d faulty of %d: %s.", f, n, runs[0].broke()))
+		if replaced {
+			p.claim("replaced", runs[0].replaced(), "The other replicas went on with another primary, in the next view.", "The faulty replica stayed primary.")
+		}
 		p.claim("beyond-breaks", !runs[1].report.OK(), fmt.Sprintf("%d faulty of %d are more than f: oracle %s breaks.", f+1, n, runs[1].oracle()), fmt.Sprintf("%d faulty of %d: nothing breaks either.", f+1, n))
 		if stops {
 			p.claim("beyond-safe", runs[1].safe(), "No oracle of safety breaks even then: the service stops, but it says nothing wrong.", "An oracle of safety breaks: not all who are honest are told the same any more.")
@@ -264,7 +278,7 @@ func lieAs(behaviour string) func(o *sim.Options, targets []bft.ReplicaID) {
 	}
 }
 
-func engineScenarios() []Scenario {
+func classScenarios() []Scenario {
 	return []Scenario{
 		classScenario("class-crash", "Failure class: crash",
 			`The primary of four real replicas crashes and never comes back. The others wait for what it should have proposed,
@@ -272,33 +286,33 @@ func engineScenarios() []Scenario {
 			when who crashed and when the others entered the next view; at the end of every run all replicas lose power and some
 			lose their disks, to see whether all that was acknowledged is still there. Then the same with two of four: what is
 			left is no quorum, and a system that needs 2f+1 of 3f+1 must stand still.`,
-			strikeAll(sim.Fault{Kind: sim.Crash}), "The clients saw a delay while the view changed.", true),
+			strikeAll(sim.Fault{Kind: sim.Crash}), true, true),
 		classScenario("class-send-omission", "Failure class: send omission",
 			`The primary hears everything, but nothing that it sends arrives anywhere: a broken transmitter, or a full outgoing
 			buffer. To the others it looks like a crash; to itself all seems well, but for the answers that do not come. It even
 			follows the others into the next view, for it hears of it. Omission is milder than lying and worse than crashing:
 			who omits goes on changing its state, and does not know that it has failed. Then the same with two of four.`,
-			strikeAll(sim.Fault{Kind: sim.SendOmission}), "From outside it cannot be told from a crash.", true),
+			strikeAll(sim.Fault{Kind: sim.SendOmission}), true, true),
 		classScenario("class-receive-omission", "Failure class: receive omission",
 			`The primary is deaf: what it sends arrives, but it hears nobody. It gets no requests and no votes, and what it still
 			says about itself is true and of no use. Worse, it may believe that all the others have failed: a replica that hears
 			nobody must not drive the others into a change of view for that. Here the others notice that their requests are not
 			proposed, and go on with the next primary, of which the deaf one never hears. Then the same with two of four.`,
-			strikeAll(sim.Fault{Kind: sim.ReceiveOmission}), "The others went on without it.", true),
+			strikeAll(sim.Fault{Kind: sim.ReceiveOmission}), true, true),
 		classScenario("class-timing", "Failure class: timing",
 			`All that the primary sends comes 400 ms late: just under the request timeout of 500, so that nobody could complain
 			that it failed. But a slow primary is a faulty one: by what they measure among themselves the others know how fast
 			it could be, and replace it. No safety rests on time, only progress does: a late message is a message, and counts.
 			In an asynchronous network one could not even say what late means; here it is late by the measure of those who are
 			on time. Then the same with two of four, when no quorum is on time.`,
-			strikeAll(sim.Fault{Kind: sim.Dawdle, Every: 400 * engineMilli}), "The slow primary was replaced.", true),
+			strikeAll(sim.Fault{Kind: sim.Dawdle, Every: 400 * engineMilli}), true, true),
 		classScenario("class-value", "Failure class: value",
 			`A replica computes wrong results, and answers with them in good faith: a wrong library, a flipped bit, a division
 			that rounds. Nothing about the message itself is wrong, so it cannot be refused; it must be outvoted. A client
 			believes only what f+1 replicas say alike, for at least one of them is honest. Then two of four have the same fault:
 			now f+1 say the same wrong thing, a client has every reason to believe them, and only an observer who knows the
 			service sees that it cannot be.`,
-			lieAs("wrong result"), "Wrong results were outvoted at the clients.", false),
+			lieAs("wrong result"), false, false),
 		classScenario("class-state-transition", "Failure class: state transition",
 			`The host of a replica crashes and is set back to an older copy of its disk, and nobody tells the replica: it has
 			forgotten votes that it gave. That is a state into which no correct transition leads, and its next vote might
@@ -306,14 +320,19 @@ func engineScenarios() []Scenario {
 			a replica hears from the others what they hold that it signed; being shown a vote that its own records lack, it
 			knows that it has amnesia, and signs nothing from then on: better one that is silent than one that contradicts
 			itself. Then the same with two of four: they stay silent too, and the others are no quorum.`,
-			lieAs("amnesia"), "The replica that forgot did not vote twice.", true),
+			lieAs("amnesia"), true, true),
 		classScenario("class-arbitrary", "Failure class: arbitrary (Byzantine)",
 			`The primary does the worst: it proposes different things to different replicas, votes for both, and keeps its
 			signatures valid. Any two quorums of 2f+1 out of 3f+1 have an honest replica in common, which votes only once; so at
 			most one of the two proposals can be decided, and when neither is, the others change the view. Then two of four lie
 			together. With two votes for each story, and one honest replica on either side, each side has its quorum: two honest
 			replicas execute different things under one number, which oracle S1 sees (Castro & Liskov, OSDI'99).`,
-			lieAs("equivocating primary"), "Nobody honest was divided.", false),
+			lieAs("equivocating primary"), false, false),
+	}
+}
+
+func engineScenarios() []Scenario {
+	return append(classScenarios(),
 		scenario("equivocation", "Equivocation against 3f and against 3f+1",
 			`The same attack by a coalition of two: against six replicas, which is 3·2, and against seven, which is 3·2+1; and by
 			one against four. With six, each half of the honest ones makes a quorum with the liars; with seven a quorum is one
@@ -331,8 +350,7 @@ func engineScenarios() []Scenario {
 			works with four real replicas that count. To the client the group is one server that does not fail: it sends its
 			request to all and again until f+1 say the same, under one sequence number, and the group executes it once. The
 			first four are masked; they cost time. The fifth cannot be: whoever has crashed is told nothing. Its request is
-			executed all the same, since the others had received it, and other clients go on.`, engineRPC),
-	}
+			executed all the same, since the others had received it, and other clients go on.`, engineRPC))
 }
 
 // equivocation runs the attack against four, six and seven.

@@ -236,6 +236,10 @@ var expected = map[string][]string{
 		"asked=12",
 		"within=true",
 	},
+	"orphans-compared": {
+		"kind=extermination, gentle reincarnation and expiration",
+		"sure=expiration",
+	},
 	"orphan-children": {
 		"children-left=3",
 		"logs-left=0",
@@ -257,24 +261,28 @@ var expected = map[string][]string{
 	"class-crash": {
 		"hit=true",
 		"masked=true",
+		"replaced=true",
 		"beyond-breaks=true",
 		"beyond-safe=true",
 	},
 	"class-send-omission": {
 		"hit=true",
 		"masked=true",
+		"replaced=true",
 		"beyond-breaks=true",
 		"beyond-safe=true",
 	},
 	"class-receive-omission": {
 		"hit=true",
 		"masked=true",
+		"replaced=true",
 		"beyond-breaks=true",
 		"beyond-safe=true",
 	},
 	"class-timing": {
 		"hit=true",
 		"masked=true",
+		"replaced=true",
 		"beyond-breaks=true",
 		"beyond-safe=true",
 	},
@@ -287,6 +295,7 @@ var expected = map[string][]string{
 	"class-state-transition": {
 		"hit=true",
 		"masked=true",
+		"replaced=true",
 		"beyond-breaks=true",
 		"beyond-safe=true",
 	},

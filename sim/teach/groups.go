@@ -155,9 +155,9 @@ func flatAndHierarchical(p *page) {
 	p.section("Hierarchical: the coordinator crashes")
 	p.show(crews["hierarchical, first process"].s)
 	h, f := crews["hierarchical, first process"], crews["flat, first process"]
-	p.fact("hierarchical-coordinator", len(h.done), "The coordinator crashes: %d of %d jobs are done, then all stops.", jobsInAll)
+	p.state("hierarchical-coordinator", len(h.done), fmt.Sprintf("The coordinator crashes: %d of %d jobs are done%s.", len(h.done), jobsInAll, word(len(h.done) < jobsInAll, ", then all stops", "")))
 	p.fact("hierarchical-worker", len(crews["hierarchical, last process"].done), "A worker crashes: %d jobs are done; the coordinator gives its job to another.")
-	p.fact("flat-crash", len(f.done), "The flat group goes on, whoever crashes: %d of %d jobs.", jobsInAll)
+	p.fact("flat-crash", len(f.done), "In the flat group the first process crashes: %d of %d jobs are done.", jobsInAll)
 	p.state("messages", []int{crews["hierarchical, nobody"].sent, crews["flat, nobody"].sent}, fmt.Sprintf(
 		"The price: without a crash the flat group sends %d messages, the hierarchical one %d: everyone must tell everyone.", crews["flat, nobody"].sent, crews["hierarchical, nobody"].sent))
 }

@@ -268,16 +268,41 @@ func orphanScenario(name, title, story, which string, conclude func(p *page, rea
 	})
 }
 
-func listOr(xs []string) string { return strings.Join(xs, " ") }
+// orphansCompared puts all remedies into one table.
+func orphansCompared(p *page) {
+	var rows [][]string
+	var sure, kind []string
+	for _, r := range remedies() {
+		reach, cut := newEstate("", false, r), newEstate("", true, r)
+		for _, e := range []*estate{reach, cut} {
+			rows = append(rows, append([]string{r.name, word(e.cutOff, fmt.Sprintf("away until %d ms", orphanCutOff), "in reach")}, orphanRow(e)...))
+		}
+		ran, _ := cut.orphans()
+		ranReach, innocents := reach.orphans()
+		if len(ran) == 0 {
+			sure = append(sure, r.name)
+			p.keep(cut.s)
+		}
+		if len(ranReach) == 0 && len(innocents) == 0 {
+			kind = append(kind, r.name)
+		}
+	}
+	p.section("C calls S1, which calls S3; D calls S2. C crashes at %d ms, and is up again at %d", orphanCrash, orphanRestart)
+	p.table(append([]string{"remedy", "S3"}, orphanHead...), rows)
+	p.fact("kind", join(kind), "These leave no orphan and kill nobody else's work, if all servers are in reach: %s.")
+	p.fact("sure", join(sure), "These leave no orphan even where it cannot be reached: %s.")
+}
+
+func spaced(xs []string) string { return strings.Join(xs, " ") }
 
 // orphanFacts are the facts that all remedies share.
 func orphanFacts(p *page, reach, cut *estate) {
 	ran, innocents := reach.orphans()
 	p.fact("orphans", len(ran), "With all servers in reach, %d orphans run to their end.")
-	p.state("innocents", listOr(innocents), word(len(innocents) == 0, "Nobody else's computation is killed.", "Killed though its client is alive and well: "+join(innocents)+"."))
+	p.state("innocents", spaced(innocents), word(len(innocents) == 0, "Nobody else's computation is killed.", "Killed though its client is alive and well: "+join(innocents)+"."))
 	ranCut, _ := cut.orphans()
-	p.state("orphans-cut-off", listOr(ranCut), word(len(ranCut) == 0, "It works too when S3 is cut off.",
-		fmt.Sprintf("When S3 is cut off at the wrong time, this orphan runs to its end: %s; the new C is sent %d stale replies.", join(ranCut), cut.stale)))
+	p.state("orphans-cut-off", spaced(ranCut), word(len(ranCut) == 0, "It works too when S3 is cut off.",
+		fmt.Sprintf("When S3 is cut off at the wrong time, this orphan runs to its end: %s. Stale replies to the new C: %d.", join(ranCut), cut.stale)))
 }
 
 func orphanScenarios() []Scenario {
@@ -329,6 +354,12 @@ func orphanScenarios() []Scenario {
 					fmt.Sprintf("All orphans are gone after a term of %d ms and the time of the messages, the last %d ms after the crash.", orphanLease, latest-orphanCrash),
 					fmt.Sprintf("The last orphan is gone only %d ms after the crash, more than a term of %d.", latest-orphanCrash, orphanLease))
 			}),
+		model("orphans-compared", "Orphans: the remedies side by side",
+			`What is left of the four remedies when they are put beside each other, and beside doing nothing? The same crash of
+			the same client is played with each, once with all servers in reach and once with one of them cut off at the wrong
+			time. The columns are what a designer has to weigh: orphans that ran on all the same, how soon the last was gone, work
+			of others that was killed for nothing, and what is paid before every call, crash or no crash. Only one of the
+			remedies needs no message to reach the orphan.`, orphansCompared),
 		model("orphan-children", "Orphans' children",
 			`An orphan may have called others, and these again: grandorphans. To kill the orphan alone leaves its children
 			running, with nobody left who knows of them: the crashed client only ever knew whom it had called itself. C calls
