@@ -107,22 +107,23 @@ func (c *Census) WriteTo(w io.Writer) (int64, error) {
 	print("histories too hard  %d\n", c.Unchecked)
 	print("numbers, calls      %d, %d\n", c.Sequences, c.Operations)
 	print("longest call        %.1f request timeouts after the heal\n", c.Longest)
-	for _, n := range sortedKeys(c.ByN) {
+	for _, n := range SortedKeys(c.ByN) {
 		print("n = %-2d              %d\n", n, c.ByN[n])
 	}
-	for _, x := range sortedKeys(c.Injected) {
+	for _, x := range SortedKeys(c.Injected) {
 		print("fault               %s: %d\n", x, c.Injected[x])
 	}
-	for _, a := range sortedKeys(c.ByAdversary) {
+	for _, a := range SortedKeys(c.ByAdversary) {
 		print("adversary           %s: %d\n", a, c.ByAdversary[a])
 	}
-	for _, l := range sortedKeys(c.LiesTold) {
+	for _, l := range SortedKeys(c.LiesTold) {
 		print("lie                 %s: %d\n", l, c.LiesTold[l])
 	}
 	return int64(total), nil
 }
 
-func sortedKeys[K int | string, V any](m map[K]V) []K {
+// SortedKeys lists the keys of a map in their order.
+func SortedKeys[K int | string, V any](m map[K]V) []K {
 	keys := make([]K, 0, len(m))
 	for k := range m {
 		keys = append(keys, k)

@@ -105,7 +105,7 @@ func (w *world) judged(m *message, err error) {
 // liesTold lists the lies by name.
 func (w *world) liesTold() []Lie {
 	var out []Lie
-	for _, name := range sortedKeys(w.lies) {
+	for _, name := range SortedKeys(w.lies) {
 		out = append(out, Lie{name, w.lies[name]})
 	}
 	return out

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/sim"
+	"github.com/baluarte-bft/baluarte/sim/teach"
 )
 
 // source is where the options of one run come from: a seed, with or without behaviours, or a script.
@@ -76,6 +77,11 @@ options as a script, to keep and to change.`,
   bftsim run --seed 7 --script > seven.sim && bftsim run seven.sim`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 1 && !from.seeded() {
+				if scenario, err := teach.Find(args[0]); err == nil {
+					return play(out, scenario, from.seed, asJSON)
+				}
+			}
 			if trace && asJSON {
 				return errors.New("--trace prints text: leave --json away, or run twice")
 			}
