@@ -2,9 +2,18 @@ package byz
 
 // backups are the behaviours of a backup, and of whoever takes part in a view change.
 var backups = []Behaviour{
-	{Number: 17, Name: "replay", Role: Backup, Defences: []string{}, Replica: newReplay},
-	{Number: 19, Name: "forged certificates", Role: Backup, Defences: []string{"duplicate-voters-counted"}, Replica: newForge},
-	{Number: 21, Name: "omitted certificates", Role: Backup, Defences: []string{"certificate-forgotten"}, Replica: newOmit},
+	{Number: 14, Name: "prepare equivocation", Role: Backup, Defences: []string{"prepares-of-any-digest"}, Replica: newPrepareBoth},
+	{Number: 15, Name: "commit for the unprepared", Role: Backup, Defences: []string{"commits-of-any-digest", "delivered-on-weak-quorum"}, Replica: newEarlyCommit},
+	{Number: 16, Name: "withheld commits", Role: Backup, Defences: []string{"read-before-executed", "reads-need-weak-quorum"}, Replica: newWithheld},
+	{Number: 17, Name: "replay", Role: Backup, Defences: []string{"commits-of-views-mixed", "prepares-of-views-mixed"}, Replica: newReplay},
+	{Number: 18, Name: "old view-change quorum", Role: Backup, Defences: []string{"view-changes-of-other-views"}, Replica: newOldQuorum},
+	{Number: 19, Name: "forged certificates", Role: Backup, Defences: []string{"duplicate-voters-counted", "commit-signatures-unchecked"}, Replica: newForge},
+	{Number: 20, Name: "moved certificates", Role: Backup, Defences: []string{"certificate-for-anything"}, Replica: newMoved},
+	{Number: 21, Name: "omitted certificates", Role: Backup, Defences: []string{"certificate-forgotten", "lowest-view-wins", "new-view-of-too-few"}, Replica: newOmit},
+	{Number: 22, Name: "made-up certificates", Role: Backup, Defences: []string{"view-change-signatures-unchecked"}, Replica: newMakeUp},
+	{Number: 23, Name: "one invalid part", Role: Backup, Defences: []string{"invalid-part-ends-check"}, Replica: newInvalidPart},
+	{Number: 24, Name: "storm of view changes", Role: Backup, Defences: []string{"joins-f-view-changes"}, Replica: newViewStorm},
+	{Number: 25, Name: "far-future view", Role: Backup, Defences: []string{"joins-the-highest-view"}, Replica: newFarView},
 	{Number: 26, Name: "false checkpoints", Role: Backup, Defences: []string{"checkpoint-digest-not-compared"},
 		Replica: func(e Env) Adversary { return &falseState{newBase(e)} }},
 	{Number: 27, Name: "withheld checkpoints", Role: Backup, Defences: []string{"checkpoints-not-resent"}, Replica: newWithheldCheckpoints},

@@ -20,18 +20,19 @@ import (
 // Aims at: rule 2: signers of a certificate are members and distinct, and every signature is
 // checked; rule 8: an invalid part voids its view-change and no other.
 type forge struct {
-	base
+	witness
 	// material are votes of victims for the other proposal of a slot.
 	material map[slot]*bftpb.Envelope
 	// executed is what the peers last said that they had executed, views what view they were in.
 	executed, views []uint64
-	altered         map[bft.Digest]*bftpb.Envelope
 	quiet           map[uint64]bool
 }
 
 func newForge(env Env) Adversary {
-	return &forge{base: newBase(env), material: make(map[slot]*bftpb.Envelope), executed: make([]uint64, env.N),
-		views: make([]uint64, env.N), altered: make(map[bft.Digest]*bftpb.Envelope), quiet: make(map[uint64]bool)}
+	a := &forge{witness: newWitness(env), material: make(map[slot]*bftpb.Envelope), executed: make([]uint64, env.N),
+		views: make([]uint64, env.N), quiet: make(map[uint64]bool)}
+	a.testify = a.swear
+	return a
 }
 
 // Receive implements Adversary.
@@ -64,17 +65,19 @@ func (a *forge) Receive(from bft.ReplicaID, frame []byte) bool {
 func (a *forge) Send(out bft.Outbound) []bft.Outbound {
 	e := wire.Envelope(out.Frame)
 	if !a.own(e) {
-		return []bft.Outbound{out}
+		return a.witness.Send(out)
 	}
 	switch wire.TypeOf(out.Frame) {
 	case bft.TypePrePrepare:
 		return a.propose(out, e)
-	case bft.TypeViewChange:
-		return []bft.Outbound{{To: out.To, Frame: a.envelopeFrame(a.viewChange(e))}}
 	case bft.TypeNewView:
-		return []bft.Outbound{{To: out.To, Frame: a.newView(e, out.Frame)}}
+		if v, err := wire.NewView(e); err == nil && v.View%2 == 0 && len(v.ViewChanges) > 1 {
+			a.lie("new-view from a view-change that stands twice")
+			v.ViewChanges[0] = v.ViewChanges[1]
+			return []bft.Outbound{{To: out.To, Frame: a.seal(bft.TypeNewView, wire.Marshal(v))}}
+		}
 	}
-	return []bft.Outbound{out}
+	return a.witness.Send(out)
 }
 
 // propose tells one victim something else.
@@ -107,105 +110,46 @@ func (a *forge) propose(out bft.Outbound, e *bftpb.Envelope) []bft.Outbound {
 	return sent
 }
 
-// repeated makes count envelopes of one, in one of the ways of the trade.
-func (a *forge) repeated(e *bftpb.Envelope, count int) ([]*bftpb.Envelope, string) {
+// repeated makes count envelopes of one, in one of the ways of the trade; none is in the name of except.
+func (a *forge) repeated(e *bftpb.Envelope, count int, except bft.ReplicaID) ([]*bftpb.Envelope, string) {
 	how := a.Rand.IntN(3)
-	out := make([]*bftpb.Envelope, count)
-	for i := range out {
+	var out []*bftpb.Envelope
+	for i := uint32(0); len(out) < count; i++ {
 		x := &bftpb.Envelope{Type: e.Type, Signer: e.Signer, Epoch: e.Epoch, Payload: e.Payload, Signature: e.Signature}
 		switch how {
 		case 1:
-			x.Signer = uint32(a.N + i)
+			x.Signer = uint32(a.N) + i
 		case 2:
-			if x.Signer = uint32(i) % uint32(a.N); x.Signer != e.Signer {
+			if i == uint32(except) {
+				continue
+			}
+			if x.Signer = i; i != e.Signer {
 				x.Signature = make([]byte, len(e.Signature))
 			}
 		}
-		out[i] = x
+		out = append(out, x)
 	}
 	return out, [...]string{"repeated", "by strangers", "unsigned"}[how]
 }
 
-// viewChange adds forged certificates to an own view-change, the same each time it is sent.
-func (a *forge) viewChange(e *bftpb.Envelope) *bftpb.Envelope {
-	d := wire.Digest(e)
-	if was, ok := a.altered[d]; ok {
-		return was
-	}
-	v, err := wire.ViewChange(e)
-	if err != nil {
-		return e
-	}
+// swear adds forged certificates to an own view-change.
+func (a *forge) swear(t *testimony) bool {
 	best := make(map[uint64]slot)
 	for key := range a.material { // the highest view of each number: the order does not matter
-		if key.view < v.View && key.seq > v.Stable && (best[key.seq].seq == 0 || best[key.seq].view < key.view) {
+		if key.view < t.view && key.seq > t.stable && (best[key.seq].seq == 0 || best[key.seq].view < key.view) {
 			best[key.seq] = key
 		}
 	}
-	if len(best) == 0 {
-		a.altered[d] = e
-		return e
-	}
-	n := &bftpb.ViewChange{View: v.View, Stable: v.Stable}
-	add := func(e *bftpb.Envelope) uint32 {
-		for i, x := range n.Envelopes {
-			if x.Type == e.Type && x.Signer == e.Signer && bytes.Equal(x.Payload, e.Payload) && bytes.Equal(x.Signature, e.Signature) {
-				return uint32(i)
-			}
+	for seq := t.stable + 1; seq <= t.stable+uint64(a.Window); seq++ {
+		key, ok := best[seq]
+		if !ok {
+			continue
 		}
-		n.Envelopes = append(n.Envelopes, e)
-		return uint32(len(n.Envelopes) - 1)
+		votes, how := a.repeated(a.material[key], a.quorum()-1, a.primary(key.view))
+		a.lie("prepared certificate with votes " + how)
+		t.put(certificate{seq: seq, view: key.view, pre: a.Plan.others[key].header, votes: votes})
 	}
-	for _, i := range v.Checkpoint {
-		n.Checkpoint = append(n.Checkpoint, add(v.Envelopes[i]))
-	}
-	honest := make(map[uint64]*bftpb.Prepared)
-	top := v.Stable
-	for _, p := range v.Prepared {
-		honest[p.Seq] = p
-		top = max(top, p.Seq)
-	}
-	for seq := range best { // a maximum: the order does not matter
-		top = max(top, seq)
-	}
-	for seq := v.Stable + 1; seq <= top; seq++ {
-		if key, ok := best[seq]; ok {
-			votes, how := a.repeated(a.material[key], a.quorum()-1)
-			p := &bftpb.Prepared{Seq: seq, PrePrepare: add(a.Plan.others[key].header)}
-			for _, x := range votes {
-				p.Votes = append(p.Votes, add(x))
-			}
-			n.Prepared = append(n.Prepared, p)
-			a.lie("prepared certificate with votes " + how)
-		} else if p := honest[seq]; p != nil {
-			q := &bftpb.Prepared{Seq: seq, PrePrepare: add(v.Envelopes[p.PrePrepare])}
-			for _, i := range p.Votes {
-				q.Votes = append(q.Votes, add(v.Envelopes[i]))
-			}
-			n.Prepared = append(n.Prepared, q)
-		}
-	}
-	a.altered[d] = a.Seal(bft.TypeViewChange, wire.Marshal(n))
-	return a.altered[d]
-}
-
-// newView lets the own view-change stand for others too, or only names it as it was sent.
-func (a *forge) newView(e *bftpb.Envelope, frame []byte) []byte {
-	v, err := wire.NewView(e)
-	if err != nil {
-		return frame
-	}
-	for _, r := range v.ViewChanges {
-		if was, ok := a.altered[wire.DigestOf(r.Digest)]; ok {
-			d := wire.Digest(was)
-			r.Digest = d[:]
-		}
-	}
-	if len(v.ViewChanges) > 1 && v.View%2 == 0 {
-		a.lie("new-view from a view-change that stands twice")
-		v.ViewChanges[0] = v.ViewChanges[1]
-	}
-	return a.seal(bft.TypeNewView, wire.Marshal(v))
+	return len(best) > 0
 }
 
 // Inject implements Adversary: certificates for whoever lags.
@@ -219,13 +163,13 @@ func (a *forge) Inject(bft.Time) []bft.Outbound {
 	if a.chance(60) {
 		digest := bft.Null.Digest()
 		vote := bftpb.Votes{View: view, Votes: []*bftpb.Vote{{Phase: uint32(bft.PhaseCommit), Seq: seq, Digest: digest[:]}}}
-		votes, how := a.repeated(a.Seal(bft.TypeVotes, wire.Marshal(&vote)), a.quorum())
+		votes, how := a.repeated(a.Seal(bft.TypeVotes, wire.Marshal(&vote)), a.quorum(), bft.Everyone)
 		d.Committed = []*bftpb.Committed{{Seq: seq, View: view, Content: &bftpb.Body{}, Votes: votes}}
 		a.lie("commit certificate with votes " + how)
 	} else {
 		state := wire.DigestOf(bytes.Repeat([]byte{1}, 32))
 		c := bftpb.Checkpoint{Seq: (seq/96 + 2) * 96, State: state[:], History: state[:]}
-		votes, how := a.repeated(a.Seal(bft.TypeCheckpoint, wire.Marshal(&c)), a.quorum())
+		votes, how := a.repeated(a.Seal(bft.TypeCheckpoint, wire.Marshal(&c)), a.quorum(), bft.Everyone)
 		d.Checkpoint = votes
 		a.lie("checkpoint certificate with votes " + how)
 	}

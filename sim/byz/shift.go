@@ -37,8 +37,13 @@ type shift struct {
 	single bool
 	// barren: nobody hears votes in the first view that is entered in this act.
 	barren bool
+	// secret: of those who work only one hears the commits, knower.
+	secret bool
+	knower bft.ReplicaID
 	// from is the lowest number that was not executed when the act began.
 	from uint64
+	// nulls is from where on an accomplice proposes null requests in its view.
+	nulls slot
 	// foreign is when a message between honest replicas was last seen: none any more means that the
 	// network is healed.
 	foreign bft.Time
@@ -63,8 +68,8 @@ func newShift(p *Plan, timeout bft.Time) *shift {
 
 // cuts sees a message pass, and tells whether it is to be lost.
 func (s *shift) cuts(p Passing) bool {
-	honest := !slices.Contains(s.faulty, p.From) && !slices.Contains(s.faulty, p.To)
-	if honest {
+	honestTo := !slices.Contains(s.faulty, p.To)
+	if honestTo && !slices.Contains(s.faulty, p.From) {
 		s.foreign = p.Now
 	}
 	h := s.watch.see(p.From, p.Frame)
@@ -83,6 +88,8 @@ func (s *shift) cuts(p Passing) bool {
 		return h.kind == bft.TypeVotes && (p.To != s.lonely || h.commit && h.high >= s.from) && h.high >= s.from
 	case h.kind == bft.TypeCheckpoint, h.proof:
 		return true // nobody catches up but by the view change
+	case s.act == actWork && s.secret && h.commit && h.high >= s.from && p.To != s.knower && honestTo:
+		return true
 	}
 	return s.barren && h.kind == bft.TypeVotes && h.view > s.entered && h.view <= s.wasted()
 }
@@ -233,6 +240,8 @@ func (s *shift) gather() {
 		}
 		return s.draw(2)
 	})
+	ids := slices.DeleteFunc(s.honest(), func(id bft.ReplicaID) bool { return !s.present[id] })
+	s.knower = ids[s.draw(len(ids))]
 }
 
 // turn makes the second part: whoever was cut off, and of the others as few as a quorum needs; those
@@ -243,6 +252,8 @@ func (s *shift) turn() {
 		switch {
 		case !was[id]:
 			return s.n + 4
+		case s.secret && id == s.knower:
+			return -1
 		case id == s.leader(s.coming):
 			return s.n + 3
 		case id == s.leader(s.coming+1):

@@ -169,6 +169,17 @@ func (w *watch) committed(s slot) bool {
 	return ok && len(w.votes[ballot{s, bft.PhaseCommit, p.digest}]) >= bft.Quorum(w.n)
 }
 
+// newest is the highest view below another one of which a new-view was seen; false if there is none.
+func (w *watch) newest(below uint64) (uint64, bool) {
+	view := uint64(0)
+	for v := range w.newViews { // a maximum: the order does not matter
+		if v < below {
+			view = max(view, v)
+		}
+	}
+	return view, view > 0
+}
+
 // signedBy tells whether one of the envelopes is by a signer.
 func signedBy(es []*bftpb.Envelope, signer uint32) bool {
 	for _, e := range es {
@@ -182,4 +193,18 @@ func signedBy(es []*bftpb.Envelope, signer uint32) bool {
 // same tells whether two envelopes are the same one.
 func same(a, b *bftpb.Envelope) bool {
 	return a.Type == b.Type && a.Signer == b.Signer && bytes.Equal(a.Payload, b.Payload) && bytes.Equal(a.Signature, b.Signature)
+}
+
+// listener is an adversary that listens to the network, and lets it be.
+type listener struct{ base }
+
+func newListener(env Env) listener {
+	env.Plan.watching()
+	return listener{newBase(env)}
+}
+
+// Schedule implements Adversary.
+func (a *listener) Schedule(p Passing) Fate {
+	a.Plan.watch.see(p.From, p.Frame)
+	return Fate{}
 }
