@@ -15,7 +15,7 @@ import (
 // no other progress moves, new-views that never come (rule 10), helping those who miss what the others
 // have (rule 21).
 type silent struct {
-	base
+	reign
 	// spared still get what the primary sends, empty: all get null requests instead.
 	spared []bool
 	empty  bool
@@ -23,7 +23,7 @@ type silent struct {
 }
 
 func newSilent(env Env) Adversary {
-	s := &silent{base: newBase(env), spared: make([]bool, env.N), nulls: make(map[slot][]byte)}
+	s := &silent{reign: newReign(env), spared: make([]bool, env.N), nulls: make(map[slot][]byte)}
 	switch {
 	case s.chance(40):
 		for _, id := range s.Rand.Perm(s.N)[:s.Rand.IntN(s.N)] {
