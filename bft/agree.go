@@ -127,6 +127,10 @@ func (r *Replica) tryAccept(s *slot) {
 	r.accept(s)
 }
 
+// retrySoon has the proposals that lacked something looked at again, once for all that this turn brings: a primary
+// may have made them many and large.
+func (r *Replica) retrySoon() { r.retry = len(r.lacking) > 0 }
+
 // retryAccepts looks again at the proposals that lacked something.
 func (r *Replica) retryAccepts() {
 	if len(r.lacking) == 0 {

@@ -66,3 +66,37 @@ func TestAttackFullWindowAccusesThePrimary(t *testing.T) {
 		t.Fatalf("5 s of slow snapshots: %d view changes, though no primary could propose:%s", view, d)
 	}
 }
+
+// 23. A member passes on, again and again, an opening that was executed: it is ordered anew once in a while,
+// not each time.
+func TestAttackExecutedOpeningOrderedForEver(t *testing.T) {
+	c := started(t, 4, nil)
+	c.commit(1)
+	b := c.bundleOf(c.ring.NewKey([32]byte{9}), 0, 1, counter.Add(1))
+	c.give(b)
+	c.pass(100 * bft.Millisecond)
+	before := c.hosts[0].info().Executed
+	for range 200 {
+		_ = c.hand(letter{from: 3, to: 0, frame: bft.RequestFrame(b, 0)}) // refused mostly
+		c.pass(c.cfg.RequestTimeout / 400)
+	}
+	if more := c.hosts[0].info().Executed - before; more > 2 {
+		t.Errorf("%d numbers were spent on an opening that is executed", more)
+	}
+}
+
+// 24. Who is asked for the state first does not give it; meanwhile the next checkpoint becomes stable, and the next.
+func TestAttackStateWithheldUnderLoad(t *testing.T) {
+	c := started(t, 4, nil)
+	c.dropWhen = func(l letter) bool { return l.to == 3 }
+	c.commit(30)
+	liar := bft.ReplicaID(0) // the first that replica 3 asks
+	c.dropWhen = func(l letter) bool { return l.to == 3 && (l.from == liar || l.kind() == bft.TypeVotes) }
+	for range 20 {
+		c.commit(8)
+		c.pass(20 * bft.Millisecond)
+	}
+	if c.hosts[3].info().Executed == 0 {
+		t.Fatalf("nobody else was asked for the state:%s", c.describe())
+	}
+}

@@ -141,7 +141,7 @@ func (r roster) checkViewChange(vc *viewChange, window Seq) error {
 }
 
 // checkNewViewForm checks what a new-view shows by itself; newview.go compares its O.
-func (r roster) checkNewViewForm(nv *newView) error {
+func (r roster) checkNewViewForm(nv *newView, window Seq) error {
 	if err := r.member(nv.env); err != nil {
 		return err
 	}
@@ -157,6 +157,9 @@ func (r roster) checkNewViewForm(nv *newView) error {
 			return fmt.Errorf("%w: new-view counts signer %d twice, or a stranger", ErrInvalid, ref.signer)
 		}
 		seen[ref.signer] = true
+	}
+	if Seq(len(nv.pres)) > window {
+		return fmt.Errorf("%w: new-view of %d proposals, the window is %d", ErrInvalid, len(nv.pres), window)
 	}
 	for _, p := range nv.pres {
 		if err := r.checkPrePrepare(p); err != nil {

@@ -308,7 +308,7 @@ func (c *Checker) decodeNewView(u *Unverified, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := c.checkNewViewForm(nv); err != nil {
+	if err := c.checkNewViewForm(nv, c.cfg.Window); err != nil {
 		return err
 	}
 	for _, p := range nv.pres {

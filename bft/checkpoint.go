@@ -147,10 +147,10 @@ func (r *Replica) onCertificate(cert []*checkpoint) bool {
 	if info.Seq <= r.stable || info.Seq%r.cfg.Interval != 0 {
 		return false
 	}
+	for _, c := range cert {
+		c.env.detach()
+	}
 	if r.check.certified == nil || r.check.certified[0].info.Seq < info.Seq {
-		for _, c := range cert {
-			c.env.detach()
-		}
 		r.check.certified = cert
 	}
 	mine, have := r.check.mine[info.Seq]

@@ -109,7 +109,7 @@ const (
 	MaxBundleBytes = 2 << 20
 	// MaxProposalBundles and MaxProposalBytes bound a proposal, whatever bounds its primary chose
 	// for itself: what a backup checks is the same for all (rule 3).
-	MaxProposalBundles = 1024
+	MaxProposalBundles = 256
 	MaxProposalBytes   = 4 << 20
 	// PartSize is the size of the parts in which a snapshot travels.
 	PartSize = 256 << 10

@@ -113,7 +113,7 @@ func (r *Replica) arrived(d Digest) {
 		return
 	}
 	r.unwant(d)
-	r.retryAccepts()
+	r.retrySoon()
 	r.change.retry(r)
 }
 
@@ -259,7 +259,7 @@ func (r *Replica) onData(from ReplicaID, d *data) error {
 			used = true
 			r.learnBody(id, list)
 			r.unwant(id)
-			r.retryAccepts()
+			r.retrySoon()
 			r.change.retry(r)
 		}
 	}

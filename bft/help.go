@@ -90,7 +90,7 @@ func (r *Replica) tickHelp() {
 	}
 	h.delivered = r.delivered
 	r.askAround()
-	r.retryAccepts() // asks again for what was given up
+	r.retrySoon() // asks again for what was given up
 	for id := range h.peers {
 		if ReplicaID(id) != r.cfg.Self {
 			r.sendStatus(ReplicaID(id), nil)

@@ -18,8 +18,9 @@ type pool struct {
 	sessions map[SessionID]*SessionMark
 	// newestSession: ids come from a counter, so a session at or below it without a mark has ended.
 	newestSession SessionID
-	// recent are bundles that were executed lately, so that retries are answered, not ordered.
-	recent                 map[Digest]struct{}
+	// recent are bundles that were executed lately, so that retries are answered, not ordered, each with the
+	// time at which it was last ordered again all the same; 0: never.
+	recent                 map[Digest]Time
 	recentLog              []Digest
 	members                map[ReplicaID]share // what each member told
 	ops                    int                 // of all bundles that are not parked
@@ -66,7 +67,7 @@ func (p *pool) init() {
 	p.all, p.clients = map[Digest]*pending{}, map[ClientID]*clientPool{}
 	p.fresh, p.passed, p.parked = list.New(), list.New(), list.New()
 	p.members = map[ReplicaID]share{}
-	p.sessions, p.recent = map[SessionID]*SessionMark{}, map[Digest]struct{}{}
+	p.sessions, p.recent = map[SessionID]*SessionMark{}, map[Digest]Time{}
 }
 
 // standing is what executed state says of a bundle.
@@ -112,15 +113,16 @@ func (r *Replica) onRequest(u *Unverified, q *request) error {
 	if p := r.pool.all[b.Digest]; p != nil {
 		if q.heard && !p.heard {
 			p.heard = true
-			r.retryAccepts()
+			r.retrySoon()
 		}
 		return ErrNotRelevant
 	}
 	st := r.pool.standing(b)
 	// A member that passes on what was executed here lately, and what marks of sessions do not
 	// tell, such as an opening, has lost sight of it by a restart or a state transfer, and will
-	// suspect the primary: ordered again, it executes nothing and is answered as before.
-	again := st == decided && !q.heard && r.isPrimary() && r.pool.standingByState(b) != decided
+	// suspect the primary: ordered again, it executes nothing and is answered as before. Once in a request
+	// timeout is enough, for a liar would have it ordered for ever.
+	again := st == decided && !q.heard && r.isPrimary() && r.pool.standingByState(b) != decided && r.pool.mayAgain(b.Digest, r.now, r.cfg.RequestTimeout)
 	if st == decided && !again {
 		if q.heard {
 			r.out.replay = append(r.out.replay, b)
@@ -135,6 +137,9 @@ func (r *Replica) onRequest(u *Unverified, q *request) error {
 	}
 	p := r.pool.keep(b, r.now)
 	p.heard, p.again = q.heard, again
+	if again {
+		r.pool.recent[b.Digest] = r.now
+	}
 	if !q.heard {
 		p.by, p.member = u.from, true
 		r.pool.members[u.from] = r.pool.members[u.from].plus(max(1, len(b.Ops)), b.Size())
@@ -147,6 +152,12 @@ func (r *Replica) onRequest(u *Unverified, q *request) error {
 		r.checkBundle(p)
 	}
 	return nil
+}
+
+// mayAgain tells whether an executed bundle was not ordered again for a while.
+func (p *pool) mayAgain(d Digest, now, every Time) bool {
+	last := p.recent[d]
+	return last == 0 || now-last >= every
 }
 
 // admit bounds what waits (rule 26): in all by what recent throughput executes in half a
@@ -261,7 +272,7 @@ func (p *pool) executed(bundles []*Bundle, again []Digest) {
 			p.drop(x)
 		}
 		if _, ok := p.recent[b.Digest]; !ok && !slices.Contains(again, b.Digest) {
-			p.recent[b.Digest] = struct{}{}
+			p.recent[b.Digest] = 0
 			p.recentLog = append(p.recentLog, b.Digest)
 		}
 	}
@@ -338,7 +349,7 @@ func (r *Replica) onChecked(c Checked) {
 		if x.stage == r.pool.passed && !r.isPrimary() {
 			r.send(r.primary(), RequestFrame(x.bundle, 0))
 		}
-		r.retryAccepts()
+		r.retrySoon()
 		return
 	}
 	seq, heard := x.seq, x.heard

@@ -37,6 +37,7 @@ type Replica struct {
 	wantNext  Time             // when the next of them is due
 	held      library          // the bundles of all bodies
 	lacking   map[Seq]struct{} // slots whose proposal waits for a body, a bundle or a signature
+	retry     bool             // look at what is lacking before the next Ready
 	promises  map[promise]Digest
 
 	pool   pool
@@ -368,6 +369,10 @@ func (r *Replica) flushVotes() {
 
 // Ready gives what the host must do; ok is false if that is nothing.
 func (r *Replica) Ready() (ready Ready, ok bool) {
+	if r.retry {
+		r.retry = false
+		r.retryAccepts()
+	}
 	r.flushVotes()
 	r.flushWants()
 	o := &r.out

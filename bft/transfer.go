@@ -58,7 +58,15 @@ func (r *Replica) tickStateFetch() {
 // heardCut notes that a peer has only a certificate for what this replica lacks.
 func (r *Replica) heardCut(from ReplicaID, cert []*checkpoint) {
 	f := &r.fetchS
-	if cert[0].info.Seq <= r.delivered || f.on {
+	switch {
+	case cert[0].info.Seq <= r.delivered:
+		return
+	case f.on && !r.installing && from == f.from && f.got > 0 && cert[0].info.Seq > f.cert[0].info.Seq:
+		// It no longer has the rest of the one that it began to give.
+		*f = stateFetch{on: true, cert: r.check.certified, tries: f.tries}
+		r.askParts(true)
+		return
+	case f.on:
 		return
 	}
 	f.cut |= 1 << from
@@ -70,7 +78,16 @@ func (r *Replica) fetchStateOf(cert []*checkpoint) {
 	if r.installing || f.on && f.cert[0].info.Seq >= cert[0].info.Seq {
 		return
 	}
-	*f = stateFetch{on: true, cert: cert, from: cert[uint64(r.cfg.Self)%uint64(len(cert))].env.Signer}
+	if f.on && f.got > 0 && r.diverged == "" {
+		return // parts of an older one come in; askParts goes on to the newest when they no longer do
+	}
+	// Checkpoints may follow each other faster than a peer that does not answer is given up: each is asked of
+	// another one.
+	tries := f.tries
+	if f.on {
+		tries++
+	}
+	*f = stateFetch{on: true, cert: cert, tries: tries, from: cert[(uint64(r.cfg.Self)+uint64(tries))%uint64(len(cert))].env.Signer}
 	r.askParts(false)
 }
 
@@ -82,7 +99,7 @@ func (r *Replica) askParts(another bool) {
 	if another {
 		f.tries++
 		if newest := r.check.certified; f.tries%len(f.cert) == 0 && newest[0].info.Seq > f.cert[0].info.Seq {
-			*f = stateFetch{on: true, cert: newest}
+			*f = stateFetch{on: true, cert: newest, tries: f.tries, asked: r.now}
 		}
 		f.from = f.cert[(uint64(r.cfg.Self)+uint64(f.tries))%uint64(len(f.cert))].env.Signer
 	}

@@ -120,7 +120,7 @@ func pack(r *Run) ([]byte, error) {
 }
 
 func (p *packed) messages(r *Run, texts *index) {
-	p.Types = usedStyles(r.Messages)
+	p.Types = append([]style{}, usedStyles(r.Messages)...) // a list in JSON, also when there is none
 	typeOf := make(map[string]int)
 	for i := range p.Types {
 		typeOf[p.Types[i].Name] = i

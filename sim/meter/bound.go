@@ -179,7 +179,7 @@ func (s *sizes) waiting(cfg *bft.Config, sessions int64) []Term {
 		{poolBundles, "bytes of one client", "a quarter of MaxPoolBytes", PerClient, 1, frame(int64(cfg.MaxPoolBytes) / 4)},
 		{poolBundles, "bundles of one client", floor, PerClient, int64(max(cfg.PoolFloor, 2*cfg.MaxBundleOps)), s.of["Bundle"] + 32 + 2*24 + keep},
 		{"sessions", "marks", "one for each session of the executed state, and a table of eight", Shared, sessions + 8, s.of["SessionMark"] + mapEntry(8, 8)},
-		{"recent", "digests of executed bundles", "the newest maxRecent", Shared, maxRecent + 1, mapEntry(digestBytes, 0) + 2*digestBytes},
+		{"recent", "digests of executed bundles", "the newest maxRecent", Shared, maxRecent + 1, mapEntry(digestBytes, 8) + 2*digestBytes},
 		{"reads", "reads that wait", "refused above maxReads", Shared, grown(maxReads), s.of["waitingRead"]},
 		{"wants", "what is being fetched", "none is added above maxWants", Shared, 2 * maxWants, s.of["want"] + mapEntry(digestBytes, 8) + 2*pointerBytes},
 	}
@@ -195,14 +195,14 @@ func (s *sizes) changes() []Term {
 		{"draft", "view-changes of the own new-view", "one of each member", PerPeer, 1, s.viewChange + 4*pointerBytes},
 		{"draft", "proposals of the own new-view", "one for each number of the window", Shared, 1,
 			s.of["newViewDraft"] + grown(s.window)*(s.of["Proposal"]+2*pointerBytes+s.header) + grown(s.q)*pointerBytes},
-		{"new-views", "newest of each member", "its pre-prepares are at most MaxWindow", PerPeer, 1, s.newView + entry},
+		{"new-views", "newest of each member", "its pre-prepares are at most a window", PerPeer, 1, s.newView + entry},
 		{"new-views", "the present one and the own draft", "one each", Shared, 2, s.newView},
 		{"checkpoints", "of each member", "the newest of two windows", PerPeer, s.marks, s.checkpoint + mapEntry(4, 8)},
 		{"checkpoints", "numbers", "those of all members and of this replica itself", Shared, (s.n + 3) * s.marks,
 			mapBytes(1, 8, 8) + mapEntry(8, 160) + 2*s.of["CheckpointInfo"]},
 		{"checkpoints", "own", "the newest", Shared, 1, s.checkpoint},
-		{"certificates", "of checkpoints", "the stable one, the newest, and the one whose state is fetched; each keeps the view-change it came in",
-			Shared, 3, s.certificate + frame(s.viewChangeWire)},
+		{"certificates", "of checkpoints", "the stable one, the newest, and the one whose state is fetched",
+			Shared, 3, s.certificate},
 	}
 }
 

@@ -49,11 +49,11 @@ var floods = []flood{
 			d := unique("view-change", 3*i+k)
 			p.ViewChanges = append(p.ViewChanges, &bftpb.ViewChangeRef{Signer: uint32(k), Digest: d[:]})
 		}
-		for s := range bft.Seq(bft.MaxWindow) {
+		for s := range g.cfg.Window {
 			p.PrePrepares = append(p.PrePrepares, g.header(3, view, s+1, bft.Proposal{Body: unique("body", int(s)), Time: 1 << 62}))
 		}
 		return g.hand(3, g.framed(g.envelope(3, bft.TypeNewView, wire.Marshal(p))))
-	}, "new-views", 1 << 20},
+	}, "new-views", 3 << 10},
 	{"bundles of empty operations passed on", 2000, func(g *rig, i int) error {
 		return g.hand(3, bft.RequestFrame(g.bundle(i, 0, 1, g.cfg.MaxBundleOps*(i%2), 0), 0))
 	}, "pool", 20 << 10},
@@ -77,11 +77,11 @@ var floods = []flood{
 	{"proposals of unknown bundles for every number", 64, func(g *rig, i int) error {
 		frame, _ := g.prePrepare(0, 0, bft.Seq(1+i%(2*int(g.cfg.Window))), g.unknown(i))
 		return g.hand(0, frame)
-	}, "wants", 1 << 20},
+	}, "wants", 512 << 10},
 	{"proposals of the next view", 64, func(g *rig, i int) error {
 		frame, _ := g.prePrepare(1, 1, bft.Seq(1+i%(2*int(g.cfg.Window))), g.unknown(100+i))
 		return g.hand(1, frame)
-	}, "early", 1 << 20},
+	}, "early", 200 << 10},
 	{"statuses", 1000, func(g *rig, i int) error {
 		return g.hand(3, wire.Frame(bft.TypeStatus, &bftpb.Status{View: uint64(i), Executed: uint64(i), Sent: int64(i), Starting: true, Boot: uint64(i), Echo: 1}))
 	}, "help", 0},
