@@ -8,7 +8,7 @@ var accidents = []Behaviour{
 	{Name: "misapplied batch", Role: State, Defences: []string{"f-replies-enough"}, Replica: func(e Env) Adversary { return &misapplied{newBase(e)} }},
 	{Name: "view jump", Role: State, Defences: []string{"commits-of-views-mixed"}, Replica: func(e Env) Adversary { return &viewJump{newBase(e)} }},
 	{Name: "unpersisted vote", Role: State, Defences: []string{"amnesiac-signs"}, Replica: func(e Env) Adversary { return &unpersisted{base: newBase(e)} }},
-	{Name: "skipped check", Role: State, Defences: []string{"bad-client-signature-accepted"}, Replica: func(e Env) Adversary { return &skippedCheck{newBase(e)} },
+	{Name: "skipped check", Role: State, Defences: []string{"signature-demanded-in-o"}, Replica: func(e Env) Adversary { return &skippedCheck{newBase(e)} },
 		Client: func(e ClientEnv) ClientAdversary { return &badSigner{newClientBase(e)} }},
 	{Name: "amnesia", Role: State, Defences: []string{"amnesiac-signs"}, Replica: newAmnesia},
 	{Name: "wrong quorum rule", Role: State, Defences: []string{"quorum-too-small"}, Replica: func(e Env) Adversary { return &wrongQuorum{newBase(e)} }},
