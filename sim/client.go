@@ -255,6 +255,9 @@ func (c *clientHost) ended(r bft.CallResult) {
 // record puts a call into the history.
 func (c *clientHost) record(x *ongoing, r bft.CallResult) {
 	now, w := c.w.q.now, c.w
+	if w.opts.Service != nil && !c.ownEnded(x, &r) {
+		return
+	}
 	entry := call{client: c.id, in: x.in, from: x.from, till: now}
 	if r.Err == nil {
 		out, err := c.load.decode(&x.in, r.Value)
@@ -271,7 +274,7 @@ func (c *clientHost) record(x *ongoing, r bft.CallResult) {
 	} else if !c.mayFail(x, r.Err) {
 		return
 	}
-	if x.in.kind == opGet || x.in.kind == opNumber {
+	if x.in.kind == opGet || x.in.kind == opNumber || x.in.kind == opAsk {
 		if entry.out == nil {
 			return // a read without a result says nothing
 		}
@@ -281,18 +284,24 @@ func (c *clientHost) record(x *ongoing, r bft.CallResult) {
 	}
 	w.history.calls = append(w.history.calls, entry)
 	if r.Err == nil && x.how == ordered && chance(c.load.r, w.opts.Load.Linearizable) {
-		c.readAfter(x.in.key)
+		c.readAfter(&x.in)
 	}
 }
 
 // readAfter has the next client read at once what this one has been told is written: whoever
 // answers that too early is found out (rule 27).
-func (c *clientHost) readAfter(key string) {
-	in := input{kind: opGet, key: key}
-	if key == "" {
+func (c *clientHost) readAfter(after *input) {
+	in := input{kind: opGet, key: after.key}
+	other := c.w.clients[(c.id+1)%c.w.opts.Load.Clients]
+	switch {
+	case after.kind == opOwn || after.kind == opAsk:
+		if !c.load.service.Reads {
+			return
+		}
+		in = other.load.ownRead()
+	case after.key == "":
 		in.kind = opNumber
 	}
-	other := c.w.clients[(c.id+1)%c.w.opts.Load.Clients]
 	c.w.q.after(0, func() { other.invoke(in, linearizable, 0, func() {}) })
 }
 

@@ -28,7 +28,7 @@ type executor struct {
 }
 
 // services makes the services, which tell the oracles what they apply.
-func services(applied func(exec.Context, []byte)) ([]exec.Service, error) {
+func (x *executor) services(applied func(exec.Context, []byte)) ([]exec.Service, error) {
 	keys, err := kv.New(memstore.New())
 	if err != nil {
 		return nil, err
@@ -37,7 +37,18 @@ func services(applied func(exec.Context, []byte)) ([]exec.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []exec.Service{{Name: "kv", Machine: &observed{keys, applied}}, {Name: "counter", Machine: &observed{number, applied}}}, nil
+	all := []exec.Service{{Name: "kv", Machine: keys}, {Name: "counter", Machine: number}}
+	if own := x.h.w.opts.Service; own != nil {
+		m, err := own.New(x.place())
+		if err != nil {
+			return nil, err
+		}
+		all[1] = exec.Service{Name: ownService, Machine: m}
+	}
+	for i := range all {
+		all[i].Machine = validating(&observed{all[i].Machine, applied}, all[i].Machine)
+	}
+	return all, nil
 }
 
 // observed is a service that tells what it is asked to apply.
@@ -53,7 +64,8 @@ func (o *observed) Apply(ctx exec.Context, op []byte) []byte {
 }
 
 func newExecutor(h *host) (*executor, error) {
-	s, err := services(func(ctx exec.Context, op []byte) {
+	x := &executor{h: h}
+	s, err := x.services(func(ctx exec.Context, op []byte) {
 		if h.honest() {
 			h.w.order.applied(h.id, &ctx, op)
 		}
@@ -61,13 +73,13 @@ func newExecutor(h *host) (*executor, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &executor{h: h}
 	if h.liar != nil {
 		for i := range s {
+			within := s[i].Machine
 			if m := h.liar.Machine(s[i].Name, s[i].Machine); h.lie() {
 				s[i].Machine = m
 			}
-			s[i].Machine = &meddled{s[i].Machine, x}
+			s[i].Machine = validating(&meddled{s[i].Machine, x}, within)
 		}
 	}
 	x.machine, err = exec.New(exec.Config{Cluster: h.w.cluster, Services: s, Limits: exec.DefaultLimits()})

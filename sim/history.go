@@ -23,6 +23,8 @@ const (
 	opAdd
 	opNegate
 	opNumber
+	opOwn // of a service under test
+	opAsk
 )
 
 // input is a call as the models see it. An empty string stands for no value.
@@ -191,6 +193,8 @@ func describeCall(in, out any) string {
 	}
 	o, known := out.(output)
 	switch {
+	case i.kind == opOwn || i.kind == opAsk:
+		return describeOwn(&i, o, known)
 	case !known:
 		return text + " → ?"
 	case i.key == "":

@@ -19,6 +19,8 @@ type load struct {
 	count  int
 	// seen are the values that the client last read or wrote, by key, to swap from.
 	seen map[string]string
+	// service is the one under test, if there is one.
+	service *Service
 }
 
 // way is how a call travels.
@@ -33,7 +35,8 @@ const (
 // newLoad makes the load of a client. Bad ones stay away from what the others read and write,
 // for nobody knows which of their operations are executed.
 func newLoad(o *Options, client int, bad bool) *load {
-	l := &load{opts: o.Load, r: stream(o.Seed, fmt.Sprint("load ", client)), client: client, prefix: "k", seen: make(map[string]string)}
+	l := &load{opts: o.Load, r: stream(o.Seed, fmt.Sprint("load ", client)), client: client, prefix: "k", seen: make(map[string]string),
+		service: o.Service}
 	if bad {
 		l.opts.Service, l.prefix = "kv", "bad"
 	}
@@ -54,7 +57,10 @@ func (l *load) next() (input, way) {
 	default:
 		read = false
 	}
-	if l.opts.Service == "counter" {
+	switch l.opts.Service {
+	case ownService:
+		return l.ownCall(how, read)
+	case "counter":
 		switch {
 		case read:
 			return input{kind: opNumber}, how
@@ -82,6 +88,8 @@ func (l *load) next() (input, way) {
 // encode makes the operation that the service gets.
 func (i *input) encode() []byte {
 	switch i.kind {
+	case opOwn, opAsk:
+		return exec.EncodeOp(ownService, i.kind == opAsk, []byte(i.value))
 	case opPut:
 		return exec.EncodeOp("kv", false, kv.Put([]byte(i.key), []byte(i.value)))
 	case opGet:
@@ -104,6 +112,8 @@ func (i *input) encode() []byte {
 // decode reads the result. What the service can never say is an error.
 func (l *load) decode(i *input, result []byte) (*output, error) {
 	switch i.kind {
+	case opOwn, opAsk:
+		return &output{value: string(result)}, nil
 	case opGet:
 		v, err := kv.DecodeGet(result)
 		if err != nil && err != kv.ErrNotFound {

@@ -65,6 +65,8 @@ type Options struct {
 	Drops []Drop `json:"drops,omitempty"`
 	// Signatures are "fast" (keyed hashes) or "ed25519".
 	Signatures string `json:"signatures"`
+	// Service, if set, is a service under test: the honest clients call it.
+	Service *Service `json:"-"`
 	// Trace, if set, gets a line for each thing that happens.
 	Trace io.Writer `json:"-"`
 	// Observe, if set, is told of each thing that happens.
@@ -158,7 +160,7 @@ func (o *Options) Validate() error {
 	}
 	n := o.Protocol.N
 	bad(n >= 4 && n <= bft.MaxMembers, "n: %d is not within 4 to %d", n, bft.MaxMembers)
-	bad(o.Load.Service == "kv" || o.Load.Service == "counter", "service: %q is neither kv nor counter", o.Load.Service)
+	bad(o.Load.Service == "kv" || o.Load.Service == "counter" || o.Load.Service == ownService && o.Service != nil, "service: %q is neither kv nor counter", o.Load.Service)
 	bad(o.Load.Clients >= 1 && o.Load.Outstanding >= 1 && o.Load.Keys >= 1, "load: clients, outstanding and keys must be at least 1")
 	bad(o.Load.Calls == 0 || o.Load.For > 0 || o.Load.Sequences <= 1 || bft.Seq(o.Load.Calls*o.Load.Clients) >= o.Load.Sequences, "load: %d clients with %d calls each never execute %d numbers",
 		o.Load.Clients, o.Load.Calls, o.Load.Sequences)

@@ -230,6 +230,8 @@ func (w *world) config(id bft.ReplicaID) bft.Config {
 	c.Self, c.Cluster, c.Members = id, w.cluster, w.members
 	c.Interval, c.Window, c.Pipeline = p.Interval, p.Window, p.Pipeline
 	c.MaxBatchOps, c.MaxBundleOps = p.MaxBatchOps, p.MaxBundleOps
+	// A small pool, so that a client of the adversary can fill its share of it (rule 26).
+	c.PoolFloor, c.MaxPoolBytes = 32*p.MaxBundleOps+256, 4<<20
 	c.RequestTimeout, c.MaxTimeout = bft.Time(p.RequestTimeout), bft.Time(p.MaxTimeout)
 	c.SuspectFloor, c.StatusInterval = bft.Time(p.SuspectFloor), bft.Time(p.StatusInterval)
 	return c
@@ -411,20 +413,14 @@ func (w *world) lose() {
 	w.lastReads()
 }
 
-// lastReads has every client read everything.
+// lastReads has every client read everything, or of a service under test call something more.
 func (w *world) lastReads() {
 	for _, c := range w.clients {
 		if c.bad {
 			continue
 		}
 		c.idle = w.opts.Load.Outstanding - 1
-		var todo []input
-		for k := range w.opts.Load.Keys {
-			todo = append(todo, input{kind: opGet, key: fmt.Sprint("k", k)})
-		}
-		if w.opts.Load.Service == "counter" {
-			todo = []input{{kind: opNumber}}
-		}
+		todo := c.lastCalls()
 		var next func()
 		next = func() {
 			if len(todo) == 0 {
@@ -456,7 +452,11 @@ func (w *world) count(x *ongoing, now bft.Time) {
 
 // checkHistory is oracle S5.
 func (w *world) checkHistory() {
-	err, unknown := w.history.check(unknownAfter)
+	check := func() (error, bool) { return w.history.check(unknownAfter) }
+	if s := w.opts.Service; s != nil {
+		check = func() (error, bool) { return w.history.checkOwn(s.Model) }
+	}
+	err, unknown := check()
 	if err != nil {
 		w.verdict.fail("S5", "%v", err)
 	}
