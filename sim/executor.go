@@ -128,16 +128,6 @@ func (x *executor) later(cost Duration, do func()) {
 // run does what a Ready has for the executor.
 func (x *executor) run(r *bft.Ready) {
 	cost := x.h.w.opts.Machine.Execute
-	for _, p := range r.Stage {
-		if p.Seq != x.stagedSeq {
-			x.staged, x.stagedSeq = make(map[uint32][]byte), p.Seq
-		}
-		x.staged[p.Index] = p.Data
-	}
-	if r.Install != nil {
-		i := *r.Install
-		x.later(cost, func() { x.install(i) })
-	}
 	for _, b := range r.Execute {
 		var e byz.Execution
 		if x.h.liar != nil {
@@ -153,6 +143,17 @@ func (x *executor) run(r *bft.Ready) {
 	}
 	for _, b := range r.Replay {
 		x.later(cost, func() { x.replies([]*bft.Bundle{b}, []exec.Reply{x.machine.Replay(b)}) })
+	}
+	// As in package node: what was to be executed comes before the state that replaces what came of it.
+	for _, p := range r.Stage {
+		if p.Seq != x.stagedSeq {
+			x.staged, x.stagedSeq = make(map[uint32][]byte), p.Seq
+		}
+		x.staged[p.Index] = p.Data
+	}
+	if r.Install != nil {
+		i := *r.Install
+		x.later(cost, func() { x.install(i) })
 	}
 	for _, b := range r.Busy {
 		if client, ok := x.h.w.endpointOf(b.Client); ok {

@@ -9,6 +9,7 @@ import (
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/sim/byz"
+	"github.com/baluarte-bft/baluarte/sim/coverage"
 	"github.com/baluarte-bft/baluarte/sim/meter"
 )
 
@@ -50,6 +51,7 @@ type host struct {
 	life    int
 	paused  bft.Time // the process stands still until then
 	replica *bft.Replica
+	tracker *coverage.Tracker
 	checker *bft.Checker
 	exec    *executor
 	due     bool // a turn is scheduled
@@ -171,7 +173,7 @@ func (h *host) start() {
 		h.w.broken("%v", err)
 		return
 	}
-	h.lastLSN = restored.LSN
+	h.lastLSN, h.tracker = restored.LSN, coverage.NewTracker(h.id, h.w.n)
 	info := h.replica.Info()
 	h.w.trace.note(h.w.q.now, KindStart, h.at, -1, func() string {
 		return fmt.Sprintf("view %d stable %d executed %d, %d records", info.View, info.Stable, info.Executed, len(restored.Records))
@@ -268,6 +270,7 @@ func (h *host) receive(m *message) {
 		if len(m.frame) == 0 {
 			return
 		}
+		h.cover(m)
 		if h.honest() {
 			h.w.resources.received(h, m)
 		}
@@ -430,6 +433,9 @@ func (h *host) send(m bft.Outbound) {
 		h.w.promises.sent(h.id, m.Frame, h.disk)
 		h.w.resources.answered(h, m)
 		h.w.accounts.holds(m.Frame)
+		if h.w.opts.Cover != nil {
+			h.tracker.Sent(m.Frame)
+		}
 		h.transmit(sending{Outbound: m})
 		return
 	}

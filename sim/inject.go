@@ -42,6 +42,7 @@ func (w *world) each(f *Fault, do func(h *host)) {
 func (w *world) begin(f *Fault) {
 	w.trace.note(w.q.now, KindFault, -1, -1, func() string { return "begins: " + f.String() })
 	w.stats.Faults++
+	w.activate(f, true)
 	if f.permanent() && f.counts() {
 		w.each(f, func(h *host) { h.impaired = true })
 	}
@@ -81,6 +82,7 @@ func (w *world) begin(f *Fault) {
 
 func (w *world) end(f *Fault) {
 	w.trace.note(w.q.now, KindFault, -1, -1, func() string { return "ends: " + f.String() })
+	w.activate(f, false)
 	switch f.Kind {
 	case Crash, Blackout:
 		w.each(f, func(h *host) { h.start() })

@@ -69,6 +69,8 @@ type Options struct {
 	Service *Service `json:"-"`
 	// Trace, if set, gets a line for each thing that happens.
 	Trace io.Writer `json:"-"`
+	// Cover, if set, counts what the run exercises.
+	Cover *Coverage `json:"-"`
 	// Observe, if set, is told of each thing that happens.
 	Observe func(*Event) `json:"-"`
 }

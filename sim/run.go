@@ -44,6 +44,7 @@ type world struct {
 	chances   int
 	lies      map[string]int
 	inflicted map[cell]int
+	active    []*Fault // those that go on
 	failure   *Failure
 	err       error
 }

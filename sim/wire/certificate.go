@@ -198,6 +198,9 @@ func (j *Judge) NewView(e *bftpb.Envelope) error {
 	}
 	seen := make(map[uint32]bool)
 	for _, r := range v.ViewChanges {
+		if int64(r.Signer) >= int64(len(j.Members)) {
+			return fmt.Errorf("new-view %d from a view-change of a stranger, %d", v.View, r.Signer)
+		}
 		seen[r.Signer] = true
 	}
 	if len(seen) != j.quorum() || len(v.ViewChanges) != j.quorum() {
