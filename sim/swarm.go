@@ -11,9 +11,15 @@ import (
 
 // Draw chooses the options of a seed: the cluster, its machines and its network, the load, the faults,
 // and how the adversary behaves. Each part has its own stream of the seed.
-func Draw(seed uint64) Options {
+func Draw(seed uint64) Options { return DrawFor(seed, 0) }
+
+// DrawFor is Draw for so many replicas, at least 4; 0: as many as the seed says.
+func DrawFor(seed uint64, replicas int) Options {
 	o := Options{Seed: seed, Signatures: "fast"}
 	drawProtocol(&o)
+	if replicas != 0 {
+		o.Protocol.N = replicas
+	}
 	drawMachines(&o)
 	o.Load = drawLoad(seed, o.Heal)
 	drawAdversary(&o)

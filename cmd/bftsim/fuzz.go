@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -10,13 +11,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/sim"
 )
 
 func fuzzCommand(out, diag io.Writer) *cobra.Command {
 	var seeds string
 	var behaviours []string
-	var jobs int
+	var jobs, replicas int
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "fuzz --seeds A..B",
@@ -40,6 +42,13 @@ twice, to compare the trace hashes.`,
 			if jobs < 1 {
 				return fmt.Errorf("--jobs %d: at least 1 is needed", jobs)
 			}
+			if replicas != 0 && (replicas < 4 || replicas > bft.MaxMembers) {
+				return fmt.Errorf("--replicas %d: give a number from 4 to %d", replicas, bft.MaxMembers)
+			}
+			if replicas != 0 && len(behaviours) > 0 {
+				return errors.New("--replicas goes with what is drawn, not with --behaviour")
+			}
+			c.Options = func(seed uint64) sim.Options { return sim.DrawFor(seed, replicas) }
 			if len(behaviours) > 0 {
 				c.Options = func(seed uint64) sim.Options { return sim.Under(seed, behaviours...) }
 			}
@@ -55,6 +64,7 @@ twice, to compare the trace hashes.`,
 	}
 	cmd.Flags().StringVar(&seeds, "seeds", "", "the first and the last seed, as in 1..1000 (required)")
 	cmd.Flags().StringSliceVar(&behaviours, "behaviour", nil, "f replicas behave in this way in every run, instead of what is drawn; may be repeated (see bftsim behaviours --list)")
+	cmd.Flags().IntVar(&replicas, "replicas", 0, "how many replicas every run has, instead of what is drawn")
 	cmd.Flags().IntVar(&jobs, "jobs", runtime.GOMAXPROCS(0), "how many runs go on at the same time")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	if err := cmd.MarkFlagRequired("seeds"); err != nil {
