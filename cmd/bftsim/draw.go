@@ -2,13 +2,9 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"time"
@@ -17,7 +13,6 @@ import (
 
 	"github.com/baluarte-bft/baluarte/sim"
 	"github.com/baluarte-bft/baluarte/sim/draw"
-	"github.com/baluarte-bft/baluarte/sim/mutants"
 	"github.com/baluarte-bft/baluarte/sim/teach"
 )
 
@@ -27,7 +22,6 @@ type drawing struct {
 	from, until time.Duration
 	svg         bool
 	file        string
-	mutant      string
 }
 
 func drawCommand(out, diag io.Writer) *cobra.Command {
@@ -69,7 +63,11 @@ With --mutant the protocol is broken on purpose as that mutant does it (see "bft
 				name = strings.TrimSuffix(base, filepath.Ext(base))
 			}
 			if d.mutant != "" {
-				return d.asMutant(out, diag, script, name)
+				more := []string{"--from", d.from.String(), "--until", d.until.String(), "-o", d.file}
+				if d.svg {
+					more = append(more, "--svg")
+				}
+				return asMutant(out, diag, d.mutant, "draw", script, name, more...)
 			}
 			return d.do(out, diag, script, name)
 		},
@@ -80,7 +78,6 @@ With --mutant the protocol is broken on purpose as that mutant does it (see "bft
 	f.DurationVar(&d.until, "until", 0, "the virtual time at which it ends (default: with the run)")
 	f.BoolVar(&d.svg, "svg", false, "draw a still picture instead of a page")
 	f.StringVarP(&d.file, "output", "o", "", `the file to write, "-" for standard output (default: the run's name with .html or .svg)`)
-	f.StringVar(&d.mutant, "mutant", "", "break the protocol as this mutant does")
 	return cmd
 }
 
@@ -152,36 +149,4 @@ func (d *drawing) keep(out, diag io.Writer, name string, run draw.Run) error {
 	}
 	_, err := fmt.Fprintf(diag, "%s: %d messages\n", name, len(run.Messages))
 	return err
-}
-
-// asMutant builds the simulator with a wrong protocol and has it draw the run.
-func (d *drawing) asMutant(out, diag io.Writer, script *sim.Script, name string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	dir, err := os.MkdirTemp("", "bftsim-draw-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	program, input := filepath.Join(dir, "bftsim"), filepath.Join(dir, name+".sim")
-	if err := mutants.Build(ctx, d.mutant, program); err != nil {
-		return err
-	}
-	script.Mutant = d.mutant
-	if err := write(nil, input, script); err != nil {
-		return err
-	}
-	args := []string{"draw", input, "--from", d.from.String(), "--until", d.until.String(), "-o", d.file}
-	if d.svg {
-		args = append(args, "--svg")
-	}
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Stdout, cmd.Stderr = out, diag
-	var exit *exec.ExitError
-	if err := cmd.Run(); errors.As(err, &exit) {
-		return errFailed // it has said what is wrong
-	} else if err != nil {
-		return err
-	}
-	return nil
 }

@@ -37,7 +37,7 @@ Exit code: 0 if every oracle held, 1 if one broke, 2 if the command was used wro
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.SetOut(out)
 	cmd.SetErr(diag)
-	cmd.AddCommand(runCommand(out), listCommand(out), fuzzCommand(out, diag), matrixCommand(out, diag), behavioursCommand(out, diag), accountabilityCommand(out, diag),
+	cmd.AddCommand(runCommand(out, diag), listCommand(out), fuzzCommand(out, diag), matrixCommand(out, diag), behavioursCommand(out, diag), accountabilityCommand(out, diag),
 		shrinkCommand(out, diag), drawCommand(out, diag), coverageCommand(out, diag), mutantsCommand(out, diag))
 	return cmd
 }

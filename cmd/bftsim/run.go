@@ -18,6 +18,7 @@ type source struct {
 	seeded     func() bool // --seed was given
 	behaviours []string
 	signatures string
+	mutant     string
 }
 
 // flags adds the flags of a source to a command.
@@ -25,6 +26,7 @@ func (s *source) flags(cmd *cobra.Command) {
 	cmd.Flags().Uint64Var(&s.seed, "seed", 0, "what everything is drawn from")
 	cmd.Flags().StringSliceVar(&s.behaviours, "behaviour", nil, "with --seed: f replicas behave in this way, instead of what is drawn; may be repeated")
 	cmd.Flags().StringVar(&s.signatures, "signatures", "", `"fast" (keyed hashes) or "ed25519" (real ones, slower)`)
+	cmd.Flags().StringVar(&s.mutant, "mutant", "", "break the protocol as this mutant does; needs the source tree and the go command")
 	s.seeded = func() bool { return cmd.Flags().Changed("seed") }
 }
 
@@ -59,7 +61,7 @@ func (s *source) script(args []string) (*sim.Script, error) {
 	return script, nil
 }
 
-func runCommand(out io.Writer) *cobra.Command {
+func runCommand(out, diag io.Writer) *cobra.Command {
 	var from source
 	var asJSON, trace, asScript bool
 	cmd := &cobra.Command{
@@ -93,6 +95,12 @@ options as a script, to keep and to change.`,
 				_, err := script.WriteTo(out)
 				return err
 			}
+			if from.mutant != "" {
+				return from.runMutant(out, diag, script, asJSON, trace)
+			}
+			if script.Mutant != "" {
+				fmt.Fprintf(diag, "bftsim: this is how the protocol as it is behaves; what the script shows needs --mutant %s\n", script.Mutant)
+			}
 			if trace {
 				script.Options.Trace = out
 			}
@@ -111,4 +119,16 @@ options as a script, to keep and to change.`,
 	cmd.Flags().BoolVar(&trace, "trace", false, "print a line for everything that happens")
 	cmd.Flags().BoolVar(&asScript, "script", false, "print the options as a script, run nothing")
 	return cmd
+}
+
+// runMutant runs a script with a wrong protocol.
+func (s *source) runMutant(out, diag io.Writer, script *sim.Script, asJSON, trace bool) error {
+	var more []string
+	if asJSON {
+		more = append(more, "--json")
+	}
+	if trace {
+		more = append(more, "--trace")
+	}
+	return asMutant(out, diag, s.mutant, "run", script, "run", more...)
 }

@@ -1,24 +1,19 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"os/signal"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/sim"
-	"github.com/baluarte-bft/baluarte/sim/mutants"
 )
 
 func shrinkCommand(out, diag io.Writer) *cobra.Command {
 	var from source
-	var mutant, file string
+	var file string
 	var runs int
 	cmd := &cobra.Command{
 		Use:   "shrink --seed N | FILE",
@@ -40,8 +35,12 @@ With --mutant the protocol is broken on purpose as that mutant does it (see "bft
 			if err != nil {
 				return err
 			}
-			if mutant != "" {
-				return shrinkMutant(out, diag, script, mutant, file, runs)
+			if from.mutant != "" {
+				more := []string{"--runs", fmt.Sprint(runs)}
+				if file != "" {
+					more = append(more, "-o", file)
+				}
+				return asMutant(out, diag, from.mutant, "shrink", script, "shrink", more...)
 			}
 			bar := progress(diag, "runs", uint64(runs))
 			small, report, err := sim.Shrink{Options: script.Options, Runs: runs, Progress: func(int, int) { _ = bar.Add(1) }}.Do()
@@ -58,7 +57,6 @@ With --mutant the protocol is broken on purpose as that mutant does it (see "bft
 		},
 	}
 	from.flags(cmd)
-	cmd.Flags().StringVar(&mutant, "mutant", "", "break the protocol as this mutant does")
 	cmd.Flags().StringVarP(&file, "output", "o", "", "the file to write the script to; the standard output if it is left out")
 	cmd.Flags().IntVar(&runs, "runs", 3000, "how many runs to make at most")
 	return cmd
@@ -76,37 +74,4 @@ func write(out io.Writer, file string, what io.WriterTo) error {
 	}
 	_, err = what.WriteTo(f)
 	return errors.Join(err, f.Close())
-}
-
-// shrinkMutant builds the simulator with a wrong protocol and has it shrink the run.
-func shrinkMutant(out, diag io.Writer, script *sim.Script, name, file string, runs int) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	dir, err := os.MkdirTemp("", "bftsim-shrink-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	program := filepath.Join(dir, "bftsim")
-	if err := mutants.Build(ctx, name, program); err != nil {
-		return err
-	}
-	script.Mutant = name
-	input := filepath.Join(dir, "script")
-	if err := write(nil, input, script); err != nil {
-		return err
-	}
-	args := []string{"shrink", input, "--runs", fmt.Sprint(runs)}
-	if file != "" {
-		args = append(args, "-o", file)
-	}
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Stdout, cmd.Stderr = out, diag
-	var exit *exec.ExitError
-	if err := cmd.Run(); errors.As(err, &exit) {
-		return errFailed // it has said what is wrong
-	} else if err != nil {
-		return err
-	}
-	return nil
 }
