@@ -13,8 +13,10 @@ type lively struct {
 	// top is the highest number that was proposed in an own view, moved where each own number went.
 	top   map[uint64]uint64
 	moved map[slot]uint64
-	// time is the newest agreed time that the replica has proposed.
-	time int64
+	// now is the time when it was last told, clock by how much that which the replica proposes is ahead of it; 0
+	// before it has proposed anything.
+	now   bft.Time
+	clock int64
 	// stable and executed are the highest that peers said of themselves.
 	stable, executed uint64
 }
@@ -64,11 +66,11 @@ func (a *lively) number(key slot, jump uint64) uint64 {
 // false where no proposal would be taken, or no time is known for it.
 func (a *lively) next(list []byte) (proposal, bool) {
 	seq := a.top[a.view] + 1
-	if !a.leads() || seq > a.stable+uint64(a.Window) || len(list) > 0 && a.time == 0 {
+	if !a.leads() || seq > a.stable+uint64(a.Window) || len(list) > 0 && a.clock == 0 {
 		return proposal{}, false
 	}
 	a.top[a.view] = seq
-	p := proposal{header: &bftpb.Header{View: a.view, Seq: seq, Time: a.time}}
+	p := proposal{header: &bftpb.Header{View: a.view, Seq: seq, Time: int64(a.now) + a.clock}}
 	p.become(list)
 	return p, true
 }
@@ -112,7 +114,9 @@ func (a *lively) Send(out bft.Outbound) []bft.Outbound {
 // move gives a proposal the number that it shall have.
 func (a *lively) move(p proposal, frame []byte, jump uint64, lie string) []byte {
 	key := p.slot()
-	a.time = max(a.time, p.header.Time)
+	if p.header.Time != 0 {
+		a.clock = p.header.Time - int64(a.now)
+	}
 	seq := a.number(key, jump)
 	if seq == key.seq {
 		return frame
@@ -123,7 +127,8 @@ func (a *lively) move(p proposal, frame []byte, jump uint64, lie string) []byte 
 }
 
 // Inject implements Adversary: null requests, so that something is always being proposed.
-func (a *lively) Inject(bft.Time) []bft.Outbound {
+func (a *lively) Inject(now bft.Time) []bft.Outbound {
+	a.now = now
 	if _, begun := a.top[a.view]; !begun {
 		return nil
 	}

@@ -98,8 +98,6 @@ func (a *reign) lateVotes(e *bftpb.Envelope) bool {
 // proposal is an own pre-prepare, taken apart.
 type proposal struct {
 	header *bftpb.Header
-	// envelope is as it was signed; nil for one that is not yet.
-	envelope *bftpb.Envelope
 	// list are the digests of the bundles, 32 bytes each.
 	list []byte
 }
@@ -111,7 +109,7 @@ func (b *base) proposal(frame []byte) (proposal, bool) {
 		return proposal{}, false
 	}
 	h, err := wire.Header(p.Header)
-	return proposal{h, p.Header, bytes.Clone(p.Body.GetBundles())}, err == nil
+	return proposal{h, bytes.Clone(p.Body.GetBundles())}, err == nil
 }
 
 // slot is the number that a proposal is for.

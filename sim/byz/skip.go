@@ -16,8 +16,8 @@ import (
 // it can be executed before the gap is filled, and nobody can fill it in this view: the requests are
 // ordered, nobody need time them any more, and yet they are not done. Until the heal the accomplices also
 // have the commits above the gap reach a single honest replica, so that the next view must find them
-// above a number of which nobody knows anything. Besides, the primary floods: proposals for numbers
-// beyond anybody's high watermark, to be kept until their time comes.
+// above a number of which nobody knows anything. Besides, the primary floods: proposals for numbers beyond
+// anybody's high watermark, to be kept until their time comes.
 //
 // Aims at: the time from the pre-prepare to the execution, not to the commit (rule 13), null requests
 // for the gaps of O (OSDI'99 §4.4, rule 7), watermarks and the bound on what is kept (rule 6).
@@ -56,11 +56,23 @@ func (a *skip) Request(_ bft.ClientID, frame []byte) bool {
 	return true
 }
 
-// Receive implements Adversary.
+// Receive implements Adversary: requests that are passed on, what others propose, and the end of its own view.
 func (a *skip) Receive(from bft.ReplicaID, frame []byte) bool {
-	var p bftpb.PrePrepare
-	if wire.TypeOf(frame) == bft.TypePrePrepare && wire.Read(bft.TypePrePrepare, frame, &p) == nil {
-		a.cover(p.Body.GetBundles())
+	switch wire.TypeOf(frame) {
+	case bft.TypeRequest:
+		a.Request(bft.ClientID{}, frame)
+	case bft.TypePrePrepare:
+		var p bftpb.PrePrepare
+		if wire.Read(bft.TypePrePrepare, frame, &p) == nil {
+			a.cover(p.Body.GetBundles())
+		}
+		if h, err := wire.Header(p.Header); err == nil {
+			a.view = max(a.view, h.View)
+		}
+	case bft.TypeNewView:
+		if v, err := wire.NewView(wire.Envelope(frame)); err == nil {
+			a.view = max(a.view, v.View)
+		}
 	}
 	return a.lively.Receive(from, frame)
 }
@@ -74,11 +86,16 @@ func (a *skip) cover(list []byte) {
 
 // Send implements Adversary.
 func (a *skip) Send(out bft.Outbound) []bft.Outbound {
+	e := wire.Envelope(out.Frame)
+	if wire.TypeOf(out.Frame) == bft.TypeViewChange && a.own(e) && a.leads() && a.skipped[a.view] {
+		a.lie("withheld view-change") // its replica despairs of the gap, too
+		return nil
+	}
 	p, ok := a.proposal(out.Frame)
 	if !ok {
 		return a.lively.Send(out)
 	}
-	a.note(p.envelope)
+	a.note(e)
 	a.cover(p.list)
 	jump := uint64(0)
 	if _, again := a.moved[p.slot()]; !again && a.chance(15) {
@@ -143,7 +160,8 @@ func (a *skip) starves(p Passing) bool {
 }
 
 // Inject implements Adversary: the flood, and above a gap all that waits, for what is proposed nobody asks for.
-func (a *skip) Inject(bft.Time) []bft.Outbound {
+func (a *skip) Inject(now bft.Time) []bft.Outbound {
+	a.now = now
 	if !a.leads() {
 		return nil
 	}
