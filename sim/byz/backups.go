@@ -14,6 +14,8 @@ var backups = []Behaviour{
 	{Number: 23, Name: "one invalid part", Role: Backup, Defences: []string{"invalid-part-ends-check"}, Replica: newInvalidPart},
 	{Number: 24, Name: "storm of view changes", Role: Backup, Defences: []string{"joins-f-view-changes"}, Replica: newViewStorm},
 	{Number: 25, Name: "far-future view", Role: Backup, Defences: []string{"joins-the-highest-view"}, Replica: newFarView},
+	{Name: "half-heard requests", Role: Backup, Defences: []string{"signature-demanded-in-o"}, Replica: newHalfHeard,
+		Client: func(e ClientEnv) ClientAdversary { return &halfTeller{newClientBase(e)} }},
 	{Number: 26, Name: "false checkpoints", Role: Backup, Defences: []string{"checkpoint-digest-not-compared"},
 		Replica: func(e Env) Adversary { return &falseState{newBase(e)} }},
 	{Number: 27, Name: "withheld checkpoints", Role: Backup, Defences: []string{"checkpoints-not-resent"}, Replica: newWithheldCheckpoints},

@@ -23,6 +23,7 @@ type Plan struct {
 	// watch is what they hear of the network, shift how they divide it: each made when it is first wanted.
 	watch *watch
 	shift *shift
+	half  *half
 }
 
 // slot is a number in a view.
