@@ -141,6 +141,11 @@ func (x *executor) run(r *bft.Ready) {
 			x.wrong = nil
 		})
 	}
+	if r.Install != nil {
+		// After what the same Ready executes, on the state that is replaced.
+		i := *r.Install
+		x.later(cost, func() { x.install(i) })
+	}
 	for _, b := range r.Replay {
 		x.later(cost, func() { x.replies([]*bft.Bundle{b}, []exec.Reply{x.machine.Replay(b)}) })
 	}
@@ -150,10 +155,6 @@ func (x *executor) run(r *bft.Ready) {
 			x.staged, x.stagedSeq = make(map[uint32][]byte), p.Seq
 		}
 		x.staged[p.Index] = p.Data
-	}
-	if r.Install != nil {
-		i := *r.Install
-		x.later(cost, func() { x.install(i) })
 	}
 	for _, b := range r.Busy {
 		if client, ok := x.h.w.endpointOf(b.Client); ok {

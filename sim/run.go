@@ -233,6 +233,8 @@ func (w *world) config(id bft.ReplicaID) bft.Config {
 	c.MaxBatchOps, c.MaxBundleOps = p.MaxBatchOps, p.MaxBundleOps
 	// A small pool, so that a client of the adversary can fill its share of it (rule 26).
 	c.PoolFloor, c.MaxPoolBytes = 32*p.MaxBundleOps+256, 4<<20
+	// A small pool, so that a client of the adversary can fill its share of it (rule 26).
+	c.MaxBundleBytes, c.MaxBatchBytes, c.MaxPoolBytes, c.PoolFloor = 32<<10, 128<<10, 512<<10, 32*p.MaxBundleOps+256
 	c.RequestTimeout, c.MaxTimeout = bft.Time(p.RequestTimeout), bft.Time(p.MaxTimeout)
 	c.SuspectFloor, c.StatusInterval = bft.Time(p.SuspectFloor), bft.Time(p.StatusInterval)
 	return c

@@ -26,9 +26,24 @@ type borrow struct {
 	at heights
 	// heard are frames that others signed.
 	heard [][]byte
+	// credulous primaries propose whatever they are told.
+	credulous bool
 }
 
-func newBorrow(env Env) Adversary { return &borrow{smuggling: newSmuggling(env)} }
+func newBorrow(env Env) Adversary {
+	a := &borrow{smuggling: newSmuggling(env)}
+	a.credulous = a.chance(60)
+	return a
+}
+
+// Checked implements Adversary.
+func (a *borrow) Checked(valid bool) bool {
+	if valid || !a.credulous {
+		return valid
+	}
+	a.lie("request taken whose client did not sign it")
+	return true
+}
 
 // Receive implements Adversary.
 func (a *borrow) Receive(from bft.ReplicaID, frame []byte) bool {

@@ -8,5 +8,5 @@ var clients = []Behaviour{
 	{Number: 38, Name: "bundles to one replica", Role: Client, Defences: []string{"vote-without-body"}, Replica: newOneReplica, Client: newWhisperer},
 	{Number: 39, Name: "replayed requests", Role: Client, Defences: []string{"session-check-skipped"}, Replica: newReplayRequests,
 		Client: func(e ClientEnv) ClientAdversary { return &repeater{clientBase: newClientBase(e)} }},
-	{Number: 40, Name: "floods of requests", Role: Client, Defences: []string{"client-share-without-bound"}, Client: newFloodRequests},
+	{Number: 40, Name: "floods of requests", Role: Client, Defences: []string{"admission-without-bound"}, Client: newFloodRequests},
 }

@@ -22,21 +22,21 @@ type floodRequests struct {
 }
 
 func newFloodRequests(env ClientEnv) ClientAdversary {
-	return &floodRequests{clientBase: newClientBase(env), left: 3000}
+	return &floodRequests{clientBase: newClientBase(env), left: 3600}
 }
 
 // Inject implements ClientAdversary.
 func (c *floodRequests) Inject(bft.Time) []bft.Outbound {
-	if c.left <= 0 || !c.chance(40) {
+	if c.left <= 0 || !c.chance(3) {
 		return nil
 	}
-	kind := c.Rand.IntN(4)
+	kind := c.Rand.IntN(8)
 	to := bft.ReplicaID(bft.Everyone)
-	if c.chance(30) {
+	if c.chance(20) {
 		to = bft.ReplicaID(c.Rand.IntN(c.N))
 	}
 	var sent []bft.Outbound
-	for range 60 {
+	for range 900 {
 		c.left--
 		c.count++
 		frame, name := c.one(kind)
@@ -50,10 +50,10 @@ func (c *floodRequests) Inject(bft.Time) []bft.Outbound {
 func (c *floodRequests) one(kind int) (frame []byte, name string) {
 	b := opening(c.Rand, c.Key)
 	switch kind {
-	case 0:
-		return c.signed(b), "openings"
 	case 1:
+		// Large ones: they wait until it is sure that the session does not come.
 		*b = bft.Bundle{Client: c.Key, Session: bft.SessionID(1 + c.Rand.Uint64N(1<<40)), First: 1 + c.count, Ops: b.Ops}
+		b.Ops[0] = append(b.Ops[0], make([]byte, 8192)...)
 		return c.signed(b), "requests of unknown sessions"
 	case 2:
 		// One operation for each that fits: how many that is depends on the run, and too many are refused.
@@ -62,6 +62,9 @@ func (c *floodRequests) one(kind int) (frame []byte, name string) {
 		}
 		b.Ops[0] = append(b.Ops[0], make([]byte, 4096)...)
 		return c.signed(b), "large bundles"
+	}
+	if kind > 3 {
+		return c.signed(b), "openings"
 	}
 	q := bft.Query{ID: c.count, Consistency: bft.Linearizable, Ops: b.Ops, Replier: bft.Everyone}
 	return bft.QueryFrame(&q), "reads"

@@ -12,8 +12,8 @@ import (
 // Poisoned state transfer.
 //
 // A replica that was cut off for long must fetch a whole state, and will have nothing of its own to
-// compare it with. So the accomplices see to it that there is one: they cut honest replicas off, one
-// after another. Then they offer their help. The certificate that they hand to the one that lags is
+// compare it with. So the accomplices see to it that there is one: until the network is healed they cut
+// it off from all but themselves. And they offer their help. The certificate that they hand to the one that lags is
 // genuine, but its signatures stand in such an order that an accomplice is asked first. What that one
 // sends is damaged, cut short, counted wrongly, from another place or for another number, or it comes in
 // drips, each just before patience ends, or never.
@@ -28,6 +28,8 @@ type stateTransfer struct {
 	seq  uint64
 	// offered tells who was handed the certificate of seq.
 	offered []bool
+	// patient liars send sound parts, late; the others never send one.
+	patient bool
 	// drips are parts that are sent late.
 	drips []drip
 }
@@ -39,7 +41,8 @@ type drip struct {
 }
 
 func newStateTransfer(env Env) Adversary {
-	return &stateTransfer{base: newBase(env), isolation: newIsolation(&env), said: make(map[bft.ReplicaID]*bftpb.Envelope), offered: make([]bool, env.N)}
+	return &stateTransfer{base: newBase(env), isolation: newIsolation(&env), said: make(map[bft.ReplicaID]*bftpb.Envelope),
+		offered: make([]bool, env.N), patient: env.Rand.IntN(100) < 15}
 }
 
 // hear keeps a checkpoint.
@@ -89,25 +92,26 @@ func (a *stateTransfer) Send(out bft.Outbound) []bft.Outbound {
 // part spoils a part of a snapshot in one of the ways of the story.
 func (a *stateTransfer) part(out bft.Outbound, d *bftpb.Data) []bft.Outbound {
 	p := d.Part
-	how := a.Rand.IntN(10)
-	switch {
-	case how < 4 && len(p.Data) > 0:
-		a.lie("poisoned part")
-		p.Data = bytes.Clone(p.Data)
-		p.Data[a.Rand.IntN(len(p.Data))] ^= 1 << a.Rand.IntN(8)
-	case how < 6 && len(p.Data) > 0:
-		a.lie("truncated part")
-		p.Data = p.Data[:a.Rand.IntN(len(p.Data))]
-	case how == 6:
-		a.lie("part of a larger state")
-		p.Total += 1 + uint32(a.Rand.IntN(1000))
-	case how == 7:
-		a.lie("part of another number")
-		p.Seq += uint64(a.Interval)
-	case how == 8:
+	if a.patient {
 		a.lie("dripping part")
 		a.drips = append(a.drips, drip{due: -1, Outbound: out})
 		return nil
+	}
+	how := a.Rand.IntN(10)
+	switch {
+	case how < 5 && len(p.Data) > 0:
+		a.lie("poisoned part")
+		p.Data = bytes.Clone(p.Data)
+		p.Data[a.Rand.IntN(len(p.Data))] ^= 1 << a.Rand.IntN(8)
+	case how < 7 && len(p.Data) > 0:
+		a.lie("truncated part")
+		p.Data = p.Data[:a.Rand.IntN(len(p.Data))]
+	case how == 7:
+		a.lie("part of a larger state")
+		p.Total += 1 + uint32(a.Rand.IntN(1000))
+	case how == 8:
+		a.lie("part of another number")
+		p.Seq += uint64(a.Interval)
 	default:
 		a.lie("withheld part")
 		return nil
