@@ -38,6 +38,7 @@ type world struct {
 
 	phase    phase
 	stopping bool   // callers make no more calls
+	brief    bool   // the run ends when the replicas are level
 	lost     []bool // replicas whose disk is lost, in the last phase
 	// chances are the lies that could be told so far, lies those that were, by name; inflicted are the
 	// faults that really hit.
@@ -232,8 +233,6 @@ func (w *world) config(id bft.ReplicaID) bft.Config {
 	c.Interval, c.Window, c.Pipeline = p.Interval, p.Window, p.Pipeline
 	c.MaxBatchOps, c.MaxBundleOps = p.MaxBatchOps, p.MaxBundleOps
 	// A small pool, so that a client of the adversary can fill its share of it (rule 26).
-	c.PoolFloor, c.MaxPoolBytes = 32*p.MaxBundleOps+256, 4<<20
-	// A small pool, so that a client of the adversary can fill its share of it (rule 26).
 	c.MaxBundleBytes, c.MaxBatchBytes, c.MaxPoolBytes, c.PoolFloor = 32<<10, 128<<10, 512<<10, 32*p.MaxBundleOps+256
 	c.RequestTimeout, c.MaxTimeout = bft.Time(p.RequestTimeout), bft.Time(p.MaxTimeout)
 	c.SuspectFloor, c.StatusInterval = bft.Time(p.SuspectFloor), bft.Time(p.StatusInterval)
@@ -322,9 +321,14 @@ func (w *world) poll() {
 			w.demandLevel(w.executed(), w.patience())
 		}
 	case phaseLevel:
-		if w.level(w.executed()) {
-			w.lose()
+		if !w.level(w.executed()) {
+			break
 		}
+		if w.brief {
+			w.enter(phaseOver)
+			return
+		}
+		w.lose()
 	case phaseLoss:
 		if w.drained() {
 			w.resources.judge(w.hosts)
