@@ -28,20 +28,43 @@ type twins struct {
 	view uint64
 	// said are the new-views of this instance's own.
 	said map[crypto.Digest]bool
+	// awake tells which of the two has started: the first, the second.
+	awake [2]bool
+	// held is what waits for the other to start.
+	held []bft.Outbound
 }
 
 func newTwins(env Env) Adversary {
 	return &twins{base: newBase(env), said: make(map[crypto.Digest]bool)}
 }
 
-// Send implements Adversary: it tells no lie, but remembers its new-views.
+// Send implements Adversary: nothing that is signed leaves before both have started, as the second would be told
+// what the first has signed, and find out that it is not alone.
 func (a *twins) Send(out bft.Outbound) []bft.Outbound {
+	e := wire.Envelope(out.Frame)
+	if !a.own(e) {
+		return []bft.Outbound{out}
+	}
 	if wire.TypeOf(out.Frame) == bft.TypeNewView {
-		if e := wire.Envelope(out.Frame); a.own(e) {
-			a.said[crypto.Hash("twin", e.Payload)] = true
-		}
+		a.said[crypto.Hash("twin", e.Payload)] = true
+	}
+	if !a.awake[0] || !a.awake[1] {
+		a.lie("waits for its twin")
+		a.held = append(a.held, out)
+		return nil
 	}
 	return []bft.Outbound{out}
+}
+
+// Inject implements Adversary: what waited leaves.
+func (a *twins) Inject(bft.Time) []bft.Outbound {
+	if len(a.held) == 0 || !a.awake[0] || !a.awake[1] {
+		return nil
+	}
+	out := a.held
+	a.held = nil
+	a.lie("waited for its twin")
+	return out
 }
 
 // Receive implements Adversary: what would tell it that it has a twin does not reach it.
@@ -65,6 +88,10 @@ func (a *twins) Receive(_ bft.ReplicaID, frame []byte) bool {
 
 // Schedule implements Adversary: what would pass from one side of the view to the other is lost.
 func (a *twins) Schedule(p Passing) Fate {
+	if !a.awake[0] || !a.awake[1] {
+		a.watch(p)
+		return Fate{} // the others are there to be started with
+	}
 	if v, ok := viewOf(p.Frame); ok {
 		a.view = max(a.view, v)
 	}
@@ -79,6 +106,19 @@ func (a *twins) Schedule(p Passing) Fate {
 	}
 	a.lie("twins kept apart")
 	return Fate{Lose: true}
+}
+
+// watch looks for the first status of each twin that says that it has started.
+func (a *twins) watch(p Passing) {
+	var s bftpb.Status
+	if p.From != a.Self || wire.Read(bft.TypeStatus, p.Frame, &s) != nil || s.Starting || s.AnswersStart {
+		return
+	}
+	if p.FromInstance < a.N {
+		a.awake[0] = true
+	} else {
+		a.awake[1] = true
+	}
 }
 
 // side is where an instance stands: the first of each twins on one side, the second on the other, and of
