@@ -9,16 +9,20 @@ import (
 // An old view-change quorum replayed.
 //
 // An accomplice is the primary of the new view. The view-changes that it was sent tell of what was executed; those
-// of an earlier view change, genuine every one, do not yet. So it bases its new-view on these, of which
-// everybody still has a copy, and its proposals follow from them exactly. At the numbers that are left over it
+// of an earlier view change, genuine every one, do not yet. So it bases its new-view on these, which
+// it hands out to whoever has no copy any more, and its proposals follow from them exactly. At the numbers that are left over it
 // proposes the null request, and the accomplices vote for that. They shift a partition,
 // so that only one honest replica has executed what is to be forgotten.
 //
 // Aims at: rule 7: a new-view is made of a quorum of view-changes for this view, and no other.
-type oldQuorum struct{ conspirator }
+type oldQuorum struct {
+	conspirator
+	// named are the view-changes that the last own new-view names.
+	named []bft.Digest
+}
 
 func newOldQuorum(env Env) Adversary {
-	a := &oldQuorum{newConspirator(env)}
+	a := &oldQuorum{conspirator: newConspirator(env)}
 	a.Plan.shift.secret = true
 	return a
 }
@@ -33,7 +37,7 @@ func (a *oldQuorum) Send(out bft.Outbound) []bft.Outbound {
 	if err != nil {
 		return []bft.Outbound{out}
 	}
-	view, ok := a.Plan.watch.newest(v.View)
+	view, ok := a.Plan.watch.newest(min(v.View, a.Plan.shift.worked+1))
 	if !ok {
 		return []bft.Outbound{out}
 	}
@@ -48,6 +52,10 @@ func (a *oldQuorum) Send(out bft.Outbound) []bft.Outbound {
 		h.View, top = v.View, max(top, h.Seq)
 		n.PrePrepares = append(n.PrePrepares, a.Seal(bft.TypePrePrepare, wire.Marshal(h)))
 	}
+	a.named = nil
+	for _, r := range old.ViewChanges {
+		a.named = append(a.named, wire.DigestOf(r.Digest))
+	}
 	a.lie("new-view from view-changes of an earlier view")
 	a.Plan.shift.nulls = slot{v.View, max(top, a.Plan.watch.stableSeq) + 1}
 	return []bft.Outbound{{To: out.To, Frame: a.seal(bft.TypeNewView, wire.Marshal(n))}}
@@ -60,6 +68,9 @@ func (a *oldQuorum) Inject(bft.Time) []bft.Outbound {
 		return nil
 	}
 	var sent []bft.Outbound
+	if d := a.old(); a.primary(from.view) == a.Self && len(d.ViewChanges) > 0 {
+		sent = append(sent, bft.Outbound{To: bft.Everyone, Frame: wire.Frame(bft.TypeData, d)})
+	}
 	send := func(frame []byte) { sent = append(sent, bft.Outbound{To: bft.Everyone, Frame: frame}) }
 	for seq := from.seq; seq < from.seq+uint64(a.Window) && seq <= a.Plan.shift.top(); seq++ {
 		at, digest := slot{from.view, seq}, bft.Null.Digest()
@@ -72,4 +83,15 @@ func (a *oldQuorum) Inject(bft.Time) []bft.Outbound {
 		}
 	}
 	return sent
+}
+
+// old are the view-changes that the last own new-view names, for those who have them no more.
+func (a *oldQuorum) old() *bftpb.Data {
+	d := &bftpb.Data{}
+	for _, digest := range a.named {
+		if e := a.Plan.watch.viewChanges[digest]; e != nil {
+			d.ViewChanges = append(d.ViewChanges, e)
+		}
+	}
+	return d
 }

@@ -29,7 +29,8 @@ type shift struct {
 	since   bft.Time
 	end     bft.Time // when the act ends, once it has come off; 0: it has not
 	// entered is the highest view that was entered when the act began, next the one that may come then.
-	entered, coming uint64
+	// worked is the one that was entered when a part last began to work.
+	entered, coming, worked uint64
 	// present are those who hear each other.
 	present []bool
 	// lonely is who alone hears votes, or is kept apart since.
@@ -185,9 +186,13 @@ func (s *shift) begin(a act, now bft.Time) {
 	case actLonely:
 		s.lonely, s.single = s.someone(), true
 	case actWork:
+		s.worked = s.entered
 		s.gather()
 	case actShift:
 		s.barren = s.draw(3) > 0
+		if s.secret { // an accomplice shall lead the view that counts
+			s.barren = !slices.Contains(s.faulty, s.leader(s.coming)) && slices.Contains(s.faulty, s.leader(s.coming+1))
+		}
 		s.turn()
 	}
 }

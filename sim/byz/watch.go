@@ -26,6 +26,8 @@ type watch struct {
 	votes map[ballot][]*bftpb.Envelope
 	// newViews are the new-views of each view, the first one.
 	newViews map[uint64]*bftpb.NewView
+	// viewChanges are those that were seen, by digest.
+	viewChanges map[bft.Digest]*bftpb.Envelope
 	// stable is the newest checkpoint certificate that was seen to come about, and its number.
 	stable     []*bftpb.Envelope
 	stableSeq  uint64
@@ -62,7 +64,8 @@ type ballot struct {
 
 func newWatch(n int) *watch {
 	return &watch{n: n, views: make([]uint64, n), executed: make([]uint64, n), changing: make([]bool, n), offers: make(map[slot]offer),
-		votes: make(map[ballot][]*bftpb.Envelope), newViews: make(map[uint64]*bftpb.NewView), checkpoint: make(map[string][]*bftpb.Envelope)}
+		votes: make(map[ballot][]*bftpb.Envelope), newViews: make(map[uint64]*bftpb.NewView),
+		viewChanges: make(map[bft.Digest]*bftpb.Envelope), checkpoint: make(map[string][]*bftpb.Envelope)}
 }
 
 // see reads a frame that a replica sends.
@@ -83,8 +86,10 @@ func (w *watch) see(from bft.ReplicaID, frame []byte) heard {
 	case bft.TypeCheckpoint:
 		w.checkpointed(wire.Envelope(frame))
 	case bft.TypeViewChange:
-		if v, err := wire.ViewChange(wire.Envelope(frame)); err == nil {
+		e := wire.Envelope(frame)
+		if v, err := wire.ViewChange(e); err == nil {
 			h.view = v.View
+			w.viewChanges[wire.Digest(e)] = e
 			w.views[from], w.changing[from] = max(w.views[from], v.View), true
 		}
 	case bft.TypeNewView:
