@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"fmt"
 	"math"
 	"sort"
@@ -52,7 +53,11 @@ type call struct {
 }
 
 // history is what the clients called and what they were told: oracle S5.
-type history struct{ calls []call }
+type history struct {
+	calls []call
+	// picture is a page that shows why the history is not linearizable.
+	picture []byte
+}
 
 // openEnded is the time at which a call without an outcome is taken to end.
 const openEnded = math.MaxInt64
@@ -83,12 +88,22 @@ func (h *history) check(within time.Duration) (err error, unknown bool) {
 		}
 		switch porcupine.CheckOperationsTimeout(model, byKey[k], within) {
 		case porcupine.Illegal:
+			h.draw(model, byKey[k], within)
 			return fmt.Errorf("the calls on %s are not linearizable:%s", nameOf(k), explain(model, byKey[k])), false
 		case porcupine.Unknown:
 			unknown = true
 		}
 	}
 	return nil, unknown
+}
+
+// draw makes the picture of a history that is not linearizable: the longest parts of it that are.
+func (h *history) draw(model porcupine.Model, ops []porcupine.Operation, within time.Duration) {
+	_, info := porcupine.CheckOperationsVerbose(model, ops, within)
+	var page bytes.Buffer
+	if porcupine.Visualize(model, info, &page) == nil {
+		h.picture = page.Bytes()
+	}
 }
 
 func nameOf(key string) string {

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"testing"
@@ -152,6 +153,9 @@ func TestS5NotLinearizable(t *testing.T) {
 			err, unknown := h.check(time.Minute)
 			if unknown || (err == nil) != c.good {
 				t.Fatalf("good is %v, and the check says %v, unknown %v", c.good, err, unknown)
+			}
+			if c.good != (h.picture == nil) || !c.good && !bytes.Contains(h.picture, []byte("<html")) {
+				t.Errorf("good is %v, and the picture has %d bytes", c.good, len(h.picture))
 			}
 		})
 	}

@@ -18,6 +18,8 @@ type Failure struct {
 	Detail string `json:"detail"`
 	// Trace is what happened last.
 	Trace []string `json:"trace,omitempty"`
+	// Picture is an HTML page of the history that is not linearizable (S5), if that is what broke.
+	Picture []byte `json:"-"`
 }
 
 // Error is the oracle and what it saw.

@@ -466,6 +466,9 @@ func (w *world) checkHistory() {
 	err, unknown := check()
 	if err != nil {
 		w.verdict.fail("S5", "%v", err)
+		if w.failure != nil {
+			w.failure.Picture = w.history.picture
+		}
 	}
 	w.stats.Unchecked = unknown
 }

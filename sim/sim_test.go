@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/baluarte-bft/baluarte/bft"
-	"github.com/baluarte-bft/baluarte/sim/byz"
 )
 
 // runOK runs the options and fails the test unless every oracle holds in a run that counts.
@@ -103,33 +102,6 @@ func TestRealSignatures(t *testing.T) {
 	runOK(t, o)
 }
 
-// adversarial is a run in which the adversary is the first primary, and nothing else is wrong.
-func adversarial(name string, seed uint64) Options {
-	o := Draw(seed)
-	o.Protocol.N = 4 + int(seed%2)*3
-	o.Faults, o.Behaviours, o.Byzantine, o.Lying = nil, []string{name}, []bft.ReplicaID{0}, Permanent
-	if bft.MaxFaulty(o.Protocol.N) == 2 {
-		o.Byzantine = append(o.Byzantine, 1)
-	}
-	o.Load.BadClients = 0
-	o.demand()
-	return o
-}
-
-func TestAdversaries(t *testing.T) {
-	for _, name := range byz.Names() {
-		t.Run(name, func(t *testing.T) {
-			lies := 0
-			for _, seed := range []uint64{40, 41} {
-				lies += runOK(t, adversarial(name, seed)).LieCount()
-			}
-			if lies == 0 {
-				t.Error("it never lied")
-			}
-		})
-	}
-}
-
 // broken runs options with something done to the world at the time of the heal, and returns the oracle that broke.
 func broken(t *testing.T, o Options, harm func(w *world)) string {
 	t.Helper()
@@ -153,8 +125,9 @@ func broken(t *testing.T, o Options, harm func(w *world)) string {
 
 // plain is a run of four without faults and adversaries.
 func plain() Options {
-	o := adversarial("", 40)
-	o.Behaviours, o.Byzantine = nil, nil
+	o := Draw(40)
+	o.Protocol.N = 4
+	o.Faults, o.Behaviours, o.Byzantine, o.Load.BadClients = nil, nil, nil, 0
 	return o
 }
 

@@ -64,6 +64,7 @@ func (s *source) script(args []string) (*sim.Script, error) {
 func runCommand(out, diag io.Writer) *cobra.Command {
 	var from source
 	var asJSON, trace, asScript bool
+	var history string
 	cmd := &cobra.Command{
 		Use:   "run NAME | --seed N | FILE",
 		Short: "Run a teaching scenario, a seed or a script",
@@ -96,7 +97,7 @@ options as a script, to keep and to change.`,
 				return err
 			}
 			if from.mutant != "" {
-				return from.runMutant(out, diag, script, asJSON, trace)
+				return from.runMutant(out, diag, script, history, asJSON, trace)
 			}
 			if script.Mutant != "" {
 				fmt.Fprintf(diag, "bftsim: this is how the protocol as it is behaves; what the script shows needs --mutant %s\n", script.Mutant)
@@ -111,19 +112,35 @@ options as a script, to keep and to change.`,
 			if trace && report.Failure != nil {
 				report.Failure.Trace = nil // it was printed
 			}
+			if err := keepHistory(diag, report, history); err != nil {
+				return err
+			}
 			return print(out, report, report, asJSON)
 		},
 	}
 	from.flags(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	cmd.Flags().BoolVar(&trace, "trace", false, "print a line for everything that happens")
+	cmd.Flags().StringVar(&history, "history", "", "where to write the picture of a history that is not linearizable (S5), an HTML page")
 	cmd.Flags().BoolVar(&asScript, "script", false, "print the options as a script, run nothing")
 	return cmd
 }
 
+// keepHistory writes the picture of a history that is not linearizable, or says how to get it.
+func keepHistory(diag io.Writer, report *sim.Report, file string) error {
+	if report.Failure == nil || report.Failure.Picture == nil {
+		return nil
+	}
+	if file == "" {
+		fmt.Fprintln(diag, "bftsim: --history FILE writes a picture of the history")
+		return nil
+	}
+	return os.WriteFile(file, report.Failure.Picture, 0o644)
+}
+
 // runMutant runs a script with a wrong protocol.
-func (s *source) runMutant(out, diag io.Writer, script *sim.Script, asJSON, trace bool) error {
-	var more []string
+func (s *source) runMutant(out, diag io.Writer, script *sim.Script, history string, asJSON, trace bool) error {
+	more := []string{"--history", history}
 	if asJSON {
 		more = append(more, "--json")
 	}
