@@ -18,6 +18,7 @@ type resources struct {
 // costs are those of one replica.
 type costs struct {
 	due  bft.Time // the next measurement
+	peak int      // the most requests that waited when it was last measured
 	work meter.Work
 	// answers are the data that each peer was sent, less what it was entitled to.
 	answers []allowance
@@ -56,13 +57,15 @@ func (r *resources) soon() {
 	}
 }
 
-// turned measures a replica, now and then, after a turn of its core (R1).
+// turned measures a replica, now and then and when twice as much waits as ever before, after a turn of
+// its core (R1).
 func (r *resources) turned(h *host) {
 	c := &r.of[h.at]
-	if h.w.q.now < c.due {
+	waiting := h.replica.Info().Pending
+	if h.w.q.now < c.due && waiting < 2*c.peak+64 {
 		return
 	}
-	c.due = h.w.q.now + r.every
+	c.due, c.peak = h.w.q.now+r.every, max(c.peak, waiting)
 	if err := r.formula.Check(h.replica); err != nil {
 		r.fail("R1", "replica %d: %v", h.id, err)
 	}
