@@ -268,6 +268,7 @@ func (r *Replica) onData(from ReplicaID, d *data) error {
 			used = true
 			r.unwant(vc.digest)
 			r.change.extra[vc.digest] = vc
+			r.change.trim(r.quorum() + r.faulty()*r.faulty())
 			r.change.retry(r)
 		}
 	}

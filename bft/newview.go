@@ -3,6 +3,7 @@ package bft
 import (
 	"bytes"
 	"fmt"
+	"slices"
 )
 
 // selection is what a quorum of view-changes determines: the numbers from the highest stable
@@ -267,6 +268,28 @@ func (c *change) forgetUnnamed() {
 	for d := range c.extra {
 		if !named[d] {
 			delete(c.extra, d)
+		}
+	}
+}
+
+// trim bounds the view-changes that were fetched, giving up first those for the highest view. Of each of f liars' offers no
+// more than f can be fetched, for nobody honest has signed the others; that leaves room for a quorum of the lowest
+// view that was honestly offered.
+func (c *change) trim(most int) {
+	for len(c.extra) > most {
+		var highest *newView
+		for _, nv := range c.offered { // views differ, for each has one primary
+			held := slices.ContainsFunc(nv.refs, func(ref vcRef) bool { return c.extra[ref.digest] != nil })
+			if held && (highest == nil || nv.view > highest.view) {
+				highest = nv
+			}
+		}
+		if highest == nil {
+			clear(c.extra)
+			return
+		}
+		for _, ref := range highest.refs {
+			delete(c.extra, ref.digest)
 		}
 	}
 }

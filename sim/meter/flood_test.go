@@ -283,9 +283,9 @@ func TestFormulaFitsItsType(t *testing.T) {
 }
 
 // TestDefaultsStayUnder64MiBAPeer: what the words of one member, and what it passes on, may occupy with
-// the defaults, for up to 7 replicas. With more, the view-changes that new-views name take more.
+// the defaults.
 func TestDefaultsStayUnder64MiBAPeer(t *testing.T) {
-	for n := 4; n <= 7; n++ {
+	for n := 4; n <= 13; n++ {
 		cfg := bft.DefaultConfig()
 		cfg.Members = make([]crypto.PublicKey, n)
 		f := Bound(&cfg, 10_000)
