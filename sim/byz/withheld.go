@@ -51,7 +51,7 @@ func (a *withheld) Send(out bft.Outbound) []bft.Outbound {
 	if len(prepares) > 0 {
 		less = a.seal(bft.TypeVotes, wire.Marshal(&bftpb.Votes{View: v.View, Votes: prepares}))
 	}
-	victims := a.Plan.victims(v.View)
+	victims := a.Plan.victims(v.View, a.faulty())
 	var sent []bft.Outbound
 	for _, to := range a.receivers(out) {
 		switch {
@@ -66,14 +66,14 @@ func (a *withheld) Send(out bft.Outbound) []bft.Outbound {
 	return sent
 }
 
-// victims draws f honest replicas for a view, but not the one that shall know what is executed.
-func (p *Plan) victims(view uint64) []bool {
+// victims draws so many honest replicas for a view, but not the one that shall know what is executed.
+func (p *Plan) victims(view uint64, count int) []bool {
 	if s, ok := p.sides[view]; ok {
 		return s
 	}
 	honest := slices.DeleteFunc(p.honest(), func(id bft.ReplicaID) bool { return p.shift != nil && p.shift.act == actWork && id == p.shift.knower })
 	s := make([]bool, p.n)
-	for _, k := range p.r.Perm(len(honest))[:bft.MaxFaulty(p.n)] {
+	for _, k := range p.r.Perm(len(honest))[:count] {
 		s[honest[k]] = true
 	}
 	p.sides[view] = s
