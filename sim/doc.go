@@ -15,17 +15,38 @@
 // matters. Report.TraceHash covers every delivery, signature, execution and result: two runs of
 // one seed must agree on it, in any process and with any GOMAXPROCS.
 //
-// # Two phases
+// # Three phases
 //
 // In the first phase the faults of Options.Faults happen. At Options.Heal they end: the network
-// behaves, who was down comes back, and only the adversary stays. From then on liveness is
-// demanded: every request ends within ten request timeouts, every honest replica catches up.
+// behaves, who was down comes back, and only permanent faults and the adversary stay. From then on
+// liveness is demanded: every request ends within ten request timeouts, every honest replica catches
+// up. In the last phase all crash at once and the disks of f replicas are lost; the others start again,
+// and the last reads must see all that was acknowledged.
 //
 // # Oracles
 //
-// The oracles bear the names of the table in DESIGN.md: S1 one digest per number, S2 prefixes,
-// S3 only issued requests, S4 at most once, S5 linearizable, S6 certificates, S7 checkpoints, S8
-// no regress, S9 no two digests signed, D1 durable replies, D2 persist then send, L1 requests
-// end, L2 replicas catch up, A2 no honest replica accused, M1 same seed same trace. The first
-// that breaks ends the run.
+// Each watches one promise. The first that breaks ends the run; honest replicas and clients alone are held
+// to anything. docs/simulator.md says of each what breaks it.
+//
+//	S1     one proposal for each number                order, executing
+//	S2     histories are prefixes of each other        order, executing and executed
+//	S3     only requests that were issued              order, checkIssued
+//	S4     at most once, the same reply on a retry     order, applied and replied
+//	S5     linearizable                                history, check
+//	S6     certificates prove what they say            promises, sent, by package wire
+//	S7     one state at each checkpoint                order, snapshot and installed
+//	S8     promises never go back                      promises, started and observe; host, checkSigning
+//	S9     no two digests signed for one thing         promises, ready and sent
+//	D1     accepted replies survive the loss of disks  world, lose
+//	D2     persist, then send                          promises, sent and checkVote
+//	L1     calls end                                   clientHost, demand and mayFail; world, poll
+//	L2     replicas catch up                           world, demandLevel
+//	R1     memory within its formula                   resources, turned, by package meter
+//	R2     work is paid for with bytes                 resources, judge and answered
+//	P1     throughput under attack                     Share
+//	T1     agreed time is sound                        order, checkTime
+//	A1     more than f liars are named                 accounts, settle, by package account
+//	A2     no honest replica is accused                accounts, settle; host, judge; clientHost, receive
+//	M1     one seed, one trace hash                    Fuzz
+//	PANIC  the assertions of the core hold             world, guarded
 package sim
