@@ -42,7 +42,8 @@ With --mutant the protocol is broken on purpose as that mutant does it (see "bft
 --list"); this needs the source tree and the go command.`,
 		Example: `  bftsim draw --seed 7
   bftsim draw --seed 7 --from 6.5s --until 8s -o view-change.html
-  bftsim draw --seed 7 --from 1.25s --until 1.32s --svg -o request.svg`,
+  bftsim draw --seed 7 --from 1.25s --until 1.32s --svg -o request.svg
+  bftsim draw equivocation`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if d.from < 0 || d.until < 0 || d.until != 0 && d.until <= d.from {

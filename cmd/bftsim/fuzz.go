@@ -28,10 +28,12 @@ first seed that fails it stops and prints a line
 
   FAIL oracle=S1 seed=17 at=2.31s
 
-and the command that repeats the run with its trace. Each seed that is a multiple of 25 is run
-twice, to compare the trace hashes.`,
+and the command that repeats the run. Each seed that is a multiple of 25 is run twice, to compare the
+trace hashes. It fails too if a run executed fewer than 100 numbers or, of 20 runs and more, if fewer
+than half had a view change or an adversary.`,
 		Example: `  bftsim fuzz --seeds 1..1000
-  bftsim fuzz --seeds 1..200 --jobs 1 --json`,
+  bftsim fuzz --seeds 1..200 --behaviour "altered O"
+  bftsim fuzz --seeds 1..200 --replicas 4 --json`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			c := sim.Campaign{Jobs: jobs}
@@ -63,7 +65,7 @@ twice, to compare the trace hashes.`,
 		},
 	}
 	cmd.Flags().StringVar(&seeds, "seeds", "", "the first and the last seed, as in 1..1000 (required)")
-	cmd.Flags().StringSliceVar(&behaviours, "behaviour", nil, "f replicas behave in this way in every run, instead of what is drawn; may be repeated (see bftsim behaviours --list)")
+	cmd.Flags().StringSliceVar(&behaviours, "behaviour", nil, "f replicas behave in this way in every run, instead of what is drawn; may be repeated (see "bftsim behaviours --list")")
 	cmd.Flags().IntVar(&replicas, "replicas", 0, "how many replicas every run has, instead of what is drawn")
 	cmd.Flags().IntVar(&jobs, "jobs", runtime.GOMAXPROCS(0), "how many runs go on at the same time")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")

@@ -26,10 +26,12 @@ clients in a network that loses, delays and cuts, with crashes, clocks that disa
 f replicas that belong to an adversary. A run is a function of its seed. Oracles watch it for
 every promise of the protocol.
 
-Exit code: 0 if every oracle held, 1 if one broke, 2 if the command was used wrongly.`,
+Exit code: 0 if every oracle held, 1 if one broke or something was not shown that was to be, 2 if
+the command was used wrongly.`,
 		Example: `  bftsim run --seed 7
-  bftsim run --seed 7 --trace > trace.txt
-  bftsim fuzz --seeds 1..1000`,
+  bftsim fuzz --seeds 1..1000
+  bftsim list
+  bftsim draw equivocation -o equivocation.html`,
 		SilenceUsage: true, SilenceErrors: true,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },

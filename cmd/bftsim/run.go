@@ -24,7 +24,7 @@ type source struct {
 // flags adds the flags of a source to a command.
 func (s *source) flags(cmd *cobra.Command) {
 	cmd.Flags().Uint64Var(&s.seed, "seed", 0, "what everything is drawn from")
-	cmd.Flags().StringSliceVar(&s.behaviours, "behaviour", nil, "with --seed: f replicas behave in this way, instead of what is drawn; may be repeated")
+	cmd.Flags().StringSliceVar(&s.behaviours, "behaviour", nil, "with --seed: f replicas behave in this way, instead of what is drawn; may be repeated (see \"bftsim behaviours --list\")")
 	cmd.Flags().StringVar(&s.signatures, "signatures", "", `"fast" (keyed hashes) or "ed25519" (real ones, slower)`)
 	cmd.Flags().StringVar(&s.mutant, "mutant", "", "break the protocol as this mutant does; needs the source tree and the go command")
 	s.seeded = func() bool { return cmd.Flags().Changed("seed") }
@@ -73,11 +73,14 @@ func runCommand(out, diag io.Writer) *cobra.Command {
 Of a seed or a script it prints the options, what happened, the outcome and trace_hash, a hash over
 every delivery, signature, execution and result: it is the same whenever and wherever the same
 version runs the seed. If an oracle broke, the end of the trace is printed too. --script prints the
-options as a script, to keep and to change.`,
+options as a script, to keep and to change; docs/simulator.md has its lines.
+
+Of a scenario it prints what is to be seen, what happened, and what that shows.`,
 		Example: `  bftsim run --seed 7
   bftsim run --seed 7 --json | jq .trace_hash
   bftsim run --seed 7 --behaviour "silent primary"
-  bftsim run --seed 7 --script > seven.sim && bftsim run seven.sim`,
+  bftsim run --seed 7 --script > seven.sim && bftsim run seven.sim
+  bftsim run bank-transfer`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 && !from.seeded() {

@@ -17,7 +17,8 @@ func listCommand(out io.Writer) *cobra.Command {
 		Long: `List the scenarios that "bftsim run NAME" plays and "bftsim draw NAME" draws: each shows one thing that
 is worth knowing about failures, with a short explanation of what is seen.`,
 		Example: `  bftsim list
-  bftsim run vectors-of-four`,
+  bftsim run vectors-four
+  bftsim draw vectors-four -o vectors.html`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if asJSON {
