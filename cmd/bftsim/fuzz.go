@@ -65,7 +65,7 @@ than half had a view change or an adversary.`,
 		},
 	}
 	cmd.Flags().StringVar(&seeds, "seeds", "", "the first and the last seed, as in 1..1000 (required)")
-	cmd.Flags().StringSliceVar(&behaviours, "behaviour", nil, "f replicas behave in this way in every run, instead of what is drawn; may be repeated (see "bftsim behaviours --list")")
+	cmd.Flags().StringSliceVar(&behaviours, "behaviour", nil, "f replicas behave in this way in every run, instead of what is drawn; may be repeated (see \"bftsim behaviours --list\")")
 	cmd.Flags().IntVar(&replicas, "replicas", 0, "how many replicas every run has, instead of what is drawn")
 	cmd.Flags().IntVar(&jobs, "jobs", runtime.GOMAXPROCS(0), "how many runs go on at the same time")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
