@@ -182,15 +182,15 @@ func describeOwn(i *input, o output, known bool) string {
 		verb = "query"
 	}
 	if known {
-		result = Quote([]byte(o.value))
+		result = quoteOwn(o.value)
 	}
-	return fmt.Sprintf("%s %s → %s", verb, Quote([]byte(i.value)), result)
+	return fmt.Sprintf("%s %s → %s", verb, quoteOwn(i.value), result)
 }
 
-// Quote prints bytes for a reader: as text if they are one, else in hexadecimal, and of long ones the beginning.
-func Quote(b []byte) string {
-	if len(b) == 0 {
+// quoteOwn prints an operation or a result for a reader.
+func quoteOwn(s string) string {
+	if s == "" {
 		return `""`
 	}
-	return blob(b)
+	return blob([]byte(s))
 }
