@@ -49,7 +49,6 @@ type faulty struct {
 	total  int
 	buffer []byte
 	first  []byte
-	born   string
 }
 
 // spoken is a package-level variable, as services must not have them.
