@@ -152,6 +152,11 @@ type Machine struct {
 	Skew Duration `json:"skew"`
 }
 
+// Oracles lists the oracles that can end a run, see the package comment.
+func Oracles() []string {
+	return []string{"S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "D1", "D2", "L1", "L2", "R1", "R2", "T1", "A1", "A2", "PANIC"}
+}
+
 // Validate says what is wrong with o, all at once.
 func (o *Options) Validate() error {
 	var errs []error
@@ -174,6 +179,9 @@ func (o *Options) Validate() error {
 	bad(o.Signatures == "fast" || o.Signatures == "ed25519", "signatures: %q is neither fast nor ed25519", o.Signatures)
 	bad(o.Lying == "" || slices.Contains(Persistences(), o.Lying), "lying: %q is none of %q", o.Lying, Persistences())
 	bad(o.Network.Bandwidth >= 0 && o.Load.Calls >= 0, "load or network: calls and bandwidth must not be negative")
+	for _, name := range o.Demand {
+		bad(slices.Contains(Oracles(), name) || o.Service != nil, "demand: there is no oracle %q; there are %q", name, Oracles())
+	}
 	for _, name := range o.Behaviours {
 		_, ok := byz.Find(name)
 		bad(ok, "behaviour: %q is none of %q", name, byz.Names())

@@ -138,6 +138,7 @@ func (s *Script) WriteTo(w io.Writer) (int64, error) {
 	line(o.Signatures != plain.Signatures, "signatures %s", o.Signatures)
 	line(o.Heal != plain.Heal, "heal %v", o.Heal)
 	line(o.Beyond, "beyond")
+	line(len(o.Demand) > 0, "demand %s", strings.Join(o.Demand, " "))
 	if len(o.Behaviours) > 0 {
 		line(true, "adversary %s by %s%s", strings.Join(o.Behaviours, " + "), replicas(o.Byzantine), lasting(o.Lying))
 	}
@@ -268,6 +269,8 @@ func (p *parser) line(text string) error {
 		return o.Heal.parse(rest)
 	case "beyond":
 		o.Beyond = true
+	case "demand":
+		o.Demand = strings.Fields(rest)
 	case "adversary":
 		return p.adversary(rest)
 	case "tell":

@@ -16,6 +16,7 @@ func TestScriptsSayEverything(t *testing.T) {
 			o = Under(seed, "equivocating primary", "silent primary")
 			o.Lies, o.Drops, o.Beyond = Ranges{{1, 3}, {7, 7}}, []Drop{{0, o.endpoints() - 1, Ranges{{2, 2}}}}, true
 			o.Network.Bandwidth, o.Signatures, o.Load.Calls = 1_000_000, "ed25519", 500
+			o.Demand = []string{"S1", "PANIC"}
 		}
 		written := text(&Script{Options: o, Notes: []string{"what it shows"}, Mutant: "some-mutant", Expect: "S1"})
 		s, err := ParseScript(strings.NewReader(written))
@@ -100,6 +101,7 @@ func TestScriptErrorsNameTheLine(t *testing.T) {
 		"lose r0 > r9 3":               "there are",
 		"lose r0 > r1 3..1":            "ascending",
 		"tell 0":                       "from 1",
+		"demand S1 S99":                "no oracle \"S99\"",
 		"replicas 3":                   "not within 4",
 		"heal -1s":                     "no time",
 		"at 1ms crash on r1 until 2ms": "needs one of",

@@ -13,6 +13,9 @@ import (
 type Shrink struct {
 	// Options are the failing run.
 	Options Options
+	// Oracle, if set, is the one whose failures count: whatever else breaks is passed over, and is passed over
+	// when the script runs too, if it would come first. Empty: the oracle that breaks first.
+	Oracle string
 	// Runs bounds the number of runs that are made; 0: 3,000.
 	Runs int
 	// Progress, if set, is told after each run how many were made and how large the smallest failing one is.
@@ -41,7 +44,10 @@ func (s Shrink) Do() (*Script, *Report, error) {
 	if x.Runs == 0 {
 		x.Runs = 3000
 	}
-	report, err := Run(s.Options)
+	if s.Oracle != "" {
+		x.best.Demand = []string{s.Oracle}
+	}
+	report, err := Run(x.best)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -13,7 +13,7 @@ import (
 
 func shrinkCommand(out, diag io.Writer) *cobra.Command {
 	var from source
-	var file string
+	var file, oracle string
 	var runs int
 	cmd := &cobra.Command{
 		Use:   "shrink --seed N | FILE",
@@ -22,10 +22,14 @@ func shrinkCommand(out, diag io.Writer) *cobra.Command {
 for as long as the same oracle breaks. What is left is printed as a script, which "bftsim run"
 repeats exactly.
 
+With --oracle only failures of that oracle count. Often the first thing to break is not what tells
+most: a certificate that is too small (S6) is seen long before two replicas disagree (S1).
+
 With --mutant the protocol is broken on purpose as that mutant does it (see "bftsim mutants
 --list"); this needs the source tree and the go command.`,
 		Example: `  bftsim shrink --seed 17 -o found.sim && bftsim run found.sim
-  go run ./cmd/bftsim shrink --seed 3 --mutant quorum-too-small`,
+  go run ./cmd/bftsim shrink --seed 3 --mutant quorum-too-small
+  go run ./cmd/bftsim shrink --seed 3 --mutant quorum-too-small --oracle S1`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if runs < 1 {
@@ -36,17 +40,17 @@ With --mutant the protocol is broken on purpose as that mutant does it (see "bft
 				return err
 			}
 			if from.mutant != "" {
-				more := []string{"--runs", fmt.Sprint(runs)}
+				more := []string{"--runs", fmt.Sprint(runs), "--oracle", oracle}
 				if file != "" {
 					more = append(more, "-o", file)
 				}
 				return asMutant(out, diag, from.mutant, "shrink", script, "shrink", more...)
 			}
 			bar := progress(diag, "runs", uint64(runs))
-			small, report, err := sim.Shrink{Options: script.Options, Runs: runs, Progress: func(int, int) { _ = bar.Add(1) }}.Do()
+			small, report, err := sim.Shrink{Options: script.Options, Oracle: oracle, Runs: runs, Progress: func(int, int) { _ = bar.Add(1) }}.Do()
 			_ = bar.Exit()
 			if errors.Is(err, sim.ErrNoFailure) {
-				return fmt.Errorf("every oracle holds in this run: there is nothing to shrink")
+				return nothing(oracle)
 			}
 			if err != nil {
 				return err
@@ -58,8 +62,17 @@ With --mutant the protocol is broken on purpose as that mutant does it (see "bft
 	}
 	from.flags(cmd)
 	cmd.Flags().StringVarP(&file, "output", "o", "", "the file to write the script to; the standard output if it is left out")
+	cmd.Flags().StringVar(&oracle, "oracle", "", "the oracle that is to break, such as S1; the one that breaks first if it is left out")
 	cmd.Flags().IntVar(&runs, "runs", 3000, "how many runs to make at most")
 	return cmd
+}
+
+// nothing says that there is nothing to shrink.
+func nothing(oracle string) error {
+	if oracle != "" {
+		return fmt.Errorf("oracle %s holds in this run: there is nothing to shrink; try another seed, or leave --oracle away", oracle)
+	}
+	return errors.New("every oracle holds in this run: there is nothing to shrink")
 }
 
 // write writes a script to a file, or to out.
