@@ -54,13 +54,21 @@ type Call struct {
 }
 
 // DrawService chooses the options of a seed for a service under test, as Draw does, but with few replicas most of the
-// time: what a service can do wrong shows among four as well as among ten, and the runs are shorter.
+// time, fewer numbers and more checkpoints: what a service can do wrong shows among four replicas as well as
+// among ten, and the runs are shorter.
 func DrawService(seed uint64, s *Service) Options {
 	o := Options{Seed: seed, Signatures: "fast", Service: s}
 	drawProtocol(&o)
-	o.Protocol.N = pick(stream(seed, "replicas of a service"), 4, 4, 4, 4, 4, 4, 4, 4, 5, 7)
+	r := stream(seed, "service options")
+	o.Protocol.N = 4
+	if chance(r, 10) {
+		o.Protocol.N = 5 + r.IntN(3)
+	}
+	o.Protocol.Interval = pick(r, bft.Seq(4), 8, 8, 16)
+	o.Protocol.Window = o.Protocol.Interval * pick(r, bft.Seq(2), 3, 4)
 	drawMachines(&o)
 	o.Load = drawLoad(seed, o.Heal)
+	o.Load.Sequences /= 2
 	drawAdversary(&o)
 	o.Load.Service = ownService
 	o.Signatures = "fast"

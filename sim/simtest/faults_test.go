@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,11 +28,21 @@ type recorder struct {
 
 func (r *recorder) Helper()                 {}
 func (r *recorder) Name() string            { return "TestRecorded" }
-func (r *recorder) ArtifactDir() string     { return r.dir }
 func (r *recorder) Error(args ...any)       { r.errors = append(r.errors, fmt.Sprint(args...)) }
 func (r *recorder) Logf(f string, a ...any) { r.logs = append(r.logs, fmt.Sprintf(f, a...)) }
 func (r *recorder) Errorf(f string, a ...any) {
 	r.errors = append(r.errors, fmt.Sprintf(f, a...))
+}
+
+// ArtifactDir is where diagrams are written.
+func (r *recorder) ArtifactDir() string {
+	switch {
+	case r.dir != "":
+		return r.dir
+	case r.TB != nil:
+		return r.TB.ArtifactDir()
+	}
+	return os.TempDir() // of an example
 }
 
 // Fatalf notes an error, and stops the test as testing does.

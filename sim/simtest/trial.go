@@ -18,6 +18,8 @@ import (
 type trial struct {
 	suite *suite
 	seed  uint64
+	// drawn: a diagram is wanted.
+	drawn bool
 	watch watch
 	log   log
 	// What follows is of the goroutine that runs, until it has ended.
@@ -43,7 +45,7 @@ func (s *suite) check(t testing.TB, seed uint64) {
 		t.Errorf("simtest: seed %d is not run: the service hangs, see seed %d", seed, first)
 		return
 	}
-	tr := &trial{suite: s, seed: seed, log: log{index: make(map[opKey]int), snapshots: make(map[bft.Seq]taken)}}
+	tr := &trial{suite: s, seed: seed, drawn: drawing(), log: log{index: make(map[opKey]int), snapshots: make(map[bft.Seq]taken)}}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -105,7 +107,7 @@ func (s *suite) conclusion(t testing.TB, tr *trial) {
 func (tr *trial) run(t testing.TB) {
 	service := &sim.Service{New: tr.newService, Next: tr.next, Reads: tr.suite.queries != nil, Ended: tr.result, Model: tr.suite.model}
 	o := sim.DrawService(tr.seed, service)
-	if drawing() {
+	if tr.drawn {
 		var picture draw.Run
 		if tr.report, picture, tr.err = sim.Record(o, 0, 0); tr.err == nil {
 			tr.picture = &picture
