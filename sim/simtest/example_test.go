@@ -120,5 +120,5 @@ func ExampleRun() {
 	// Output:
 	// simtest: seed 1, oracle S7: two snapshots of one state
 	// Equal states must write equal snapshots, whatever led to them, for the replicas compare their digests.
-	// Is a map ranged over in WriteTo, unsorted? Does the state hold a time, a random number, an address?
+	// Is a map ranged over in Snapshot or WriteTo, unsorted? Does the state hold a time, a random number, an address?
 }

@@ -33,7 +33,7 @@ Does Apply, or Query, depend on anything but the state, the operation and the Co
 on the order of a map, on a pointer, on a goroutine, on a package-level variable? If one of the replicas has
 restored a snapshot: does the snapshot have everything that a result depends on?`,
 	"S7": `Equal states must write equal snapshots, whatever led to them, for the replicas compare their digests.
-Is a map ranged over in WriteTo, unsorted? Does the state hold a time, a random number, an address? If one of the
+Is a map ranged over in Snapshot or WriteTo, unsorted? Does the state hold a time, a random number, an address? If one of the
 replicas has restored a snapshot: does it have everything, and does Restore replace all that was there before?`,
 	"S5": `The results that clients were told cannot come from the model, whatever order the calls are put in.
 Is the model right? Then the service gives a result that its operations so far do not account for.`,
