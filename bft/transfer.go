@@ -21,9 +21,12 @@ type stateFetch struct {
 }
 
 const (
-	partsAhead   = 8
-	partPatience = 500 * Millisecond
+	partsAhead      = 8
+	maxPartPatience = 500 * Millisecond
 )
+
+// partPatience is how long a peer may take for a part.
+func (r *Replica) partPatience() Time { return min(maxPartPatience, r.cfg.RequestTimeout) }
 
 // tickStateFetch starts a transfer when catching up by batches gets nowhere, and asks another
 // peer when one does not answer.
@@ -33,7 +36,7 @@ func (r *Replica) tickStateFetch() {
 		*f = stateFetch{} // batches were faster
 	}
 	if f.on {
-		if !r.installing && r.now-f.asked > partPatience {
+		if !r.installing && r.now-f.asked > r.partPatience() {
 			r.askParts(true)
 		}
 		return
@@ -61,9 +64,9 @@ func (r *Replica) heardCut(from ReplicaID, cert []*checkpoint) {
 	switch {
 	case cert[0].info.Seq <= r.delivered:
 		return
-	case f.on && !r.installing && from == f.from && f.got > 0 && cert[0].info.Seq > f.cert[0].info.Seq:
-		// It no longer has the rest of the one that it began to give.
-		*f = stateFetch{on: true, cert: r.check.certified, tries: f.tries}
+	case f.on && !r.installing && from == f.from && cert[0].info.Seq > f.cert[0].info.Seq && r.now-f.asked > r.partPatience()/2:
+		// Whom we asked has something newer, and nothing came of what we asked for: it is gone.
+		f.got = 0
 		r.askParts(true)
 		return
 	case f.on:
@@ -98,7 +101,8 @@ func (r *Replica) askParts(another bool) {
 	f.asked = r.now
 	if another {
 		f.tries++
-		if newest := r.check.certified; f.tries%len(f.cert) == 0 && newest[0].info.Seq > f.cert[0].info.Seq {
+		// What has begun to come is given up only when nobody has the rest of it.
+		if newest := r.check.certified; (f.got == 0 || f.tries%len(f.cert) == 0) && newest[0].info.Seq > f.cert[0].info.Seq {
 			*f = stateFetch{on: true, cert: newest, tries: f.tries, asked: r.now}
 		}
 		f.from = f.cert[(uint64(r.cfg.Self)+uint64(f.tries))%uint64(len(f.cert))].env.Signer
