@@ -143,6 +143,8 @@ type Campaign struct {
 	// expected tells of a failure that it is no failure of the campaign; each is called after each run.
 	expected func(r *Report) bool
 	each     func(r *Report)
+	// Enough, if set, is asked before each run whether the campaign shall end.
+	Enough func() bool
 	// Done, if set, is called after each run, one at a time.
 	Done func()
 }
@@ -184,7 +186,7 @@ type fuzzing struct {
 func (f *fuzzing) one() bool {
 	f.mu.Lock()
 	seed := f.next
-	if f.ended || seed > f.Last || seed < f.First {
+	if f.ended || seed > f.Last || seed < f.First || f.Enough != nil && f.Enough() {
 		f.mu.Unlock()
 		return false
 	}

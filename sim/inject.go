@@ -56,12 +56,8 @@ func (w *world) begin(f *Fault) {
 	case Pause:
 		w.injected(f)
 		w.each(f, func(h *host) { h.pause(bft.Time(f.Until)) })
-	case Cut, CutFrom, CutTo:
-		w.net.cut(f, +1)
-	case Lossy:
-		w.net.lossy++
-	case SendOmission, ReceiveOmission, Late, Jitter, Dawdle:
-		w.net.faults = append(w.net.faults, &linkFault{Fault: f, left: f.Count})
+	case Cut, CutFrom, CutTo, Lossy, SendOmission, ReceiveOmission, Late, Jitter, Dawdle:
+		w.net.begin(f)
 		if f.Kind == Jitter {
 			w.each(f, func(h *host) { h.disk.slow++ })
 		}
@@ -93,12 +89,8 @@ func (w *world) end(f *Fault) {
 			}
 			h.start()
 		})
-	case Cut, CutFrom, CutTo:
-		w.net.cut(f, -1)
-	case Lossy:
-		w.net.lossy--
-	case SendOmission, ReceiveOmission, Late, Jitter:
-		w.net.faults = slices.DeleteFunc(w.net.faults, func(x *linkFault) bool { return x.Fault == f })
+	case Cut, CutFrom, CutTo, Lossy, SendOmission, ReceiveOmission, Late, Jitter:
+		w.net.end(f)
 		if f.Kind == Jitter {
 			w.each(f, func(h *host) { h.disk.slow-- })
 		}

@@ -31,11 +31,8 @@ type network struct {
 	ids  []bft.ReplicaID // of the instances
 	// links has what is drawn for each pair of endpoints, so that a message more on one link changes
 	// nothing on the others.
-	links [][]link
-	// cuts counts, for each pair of replicas, the faults that lose messages from one to the other.
-	cuts   [][]int
-	lossy  int          // faults that make all links lossy
-	faults []*linkFault // what loses or delays messages of some
+	links  [][]link
+	faults []*linkFault // what loses or delays messages
 	healed bool         // no more loss, duplicates or late messages
 	free   []bft.Time   // when an endpoint has sent what it was given
 
@@ -67,10 +64,6 @@ func newNetwork(q *queue, o *Options, stats *Stats, ids []bft.ReplicaID, endpoin
 	for _, d := range o.Drops {
 		w.links[d.From][d.To].drops = d.Messages
 	}
-	w.cuts = make([][]int, len(ids))
-	for i := range w.cuts {
-		w.cuts[i] = make([]int, len(ids))
-	}
 	return w
 }
 
@@ -90,17 +83,13 @@ func (w *network) link(from, to endpoint) *link {
 	return l
 }
 
-// cut begins (+1) or ends (-1) a partition.
-func (w *network) cut(f *Fault, by int) {
-	for a := range w.cuts {
-		for b := range w.cuts {
-			insideA, insideB := w.of(endpoint(a), f.Targets), w.of(endpoint(b), f.Targets)
-			out, in := insideA && !insideB, !insideA && insideB
-			if out && f.Kind != CutTo || in && f.Kind != CutFrom {
-				w.cuts[a][b] += by
-			}
-		}
-	}
+// begin puts a fault of messages in force, end takes it away.
+func (w *network) begin(f *Fault) {
+	w.faults = append(w.faults, &linkFault{Fault: f, left: f.Count})
+}
+
+func (w *network) end(f *Fault) {
+	w.faults = slices.DeleteFunc(w.faults, func(x *linkFault) bool { return x.Fault == f })
 }
 
 // heal makes the network behave from now on. Cuts end as their faults do.
@@ -129,15 +118,20 @@ func (w *network) send(from, to endpoint, frame []byte, lie bool) {
 func (w *network) meets(m *message, l *link) (lost bool, delay bft.Time) {
 	if w.replica(m.from) && w.replica(m.to) {
 		fate := w.decide(m)
-		lost, delay = fate.Lose || w.cuts[m.from][m.to] > 0, fate.Delay
+		lost, delay = fate.Lose, fate.Delay
 	}
 	for _, f := range w.faults {
 		if !w.hits(f, m) {
 			continue
 		}
-		w.hit(f.Fault)
 		timeout := bft.Time(w.opts.Protocol.RequestTimeout)
 		switch f.Kind {
+		case Lossy:
+			if !chance(l.r, 33) {
+				delay += between(l.r, 0, 10*bft.Time(w.opts.Network.Delay))
+				continue
+			}
+			lost = true
 		case Late:
 			delay += between(l.r, timeout/2, 2*timeout)
 		case Jitter:
@@ -151,12 +145,9 @@ func (w *network) meets(m *message, l *link) (lost bool, delay bft.Time) {
 		default:
 			lost = true
 		}
+		w.hit(f.Fault)
 	}
-	percent := w.opts.Network.Loss
-	if w.lossy > 0 {
-		percent += 33
-	}
-	if !w.healed && chance(l.r, percent) {
+	if !w.healed && chance(l.r, w.opts.Network.Loss) {
 		lost = true
 	}
 	return lost || l.drops.Has(m.number), delay
@@ -164,6 +155,12 @@ func (w *network) meets(m *message, l *link) (lost bool, delay bft.Time) {
 
 // hits tells whether a fault hits a message.
 func (w *network) hits(f *linkFault, m *message) bool {
+	switch out, in := w.of(m.from, f.Targets), w.of(m.to, f.Targets); f.Kind {
+	case Cut, CutFrom, CutTo: // between replicas, and not among those on one side
+		return w.replica(m.from) && w.replica(m.to) && out != in && (out && f.Kind != CutTo || in && f.Kind != CutFrom)
+	case Lossy:
+		return true
+	}
 	end := m.from
 	if f.Kind == ReceiveOmission {
 		end = m.to
@@ -185,11 +182,7 @@ func (w *network) hits(f *linkFault, m *message) bool {
 func (w *network) carry(m *message, l *link, more bft.Time) {
 	o := &w.opts.Network
 	d := bft.Time(o.Delay) + between(l.r, 0, bft.Time(o.Jitter))
-	late := o.Reorder
-	if w.lossy > 0 {
-		late += 33
-	}
-	if !w.healed && chance(l.r, late) {
+	if !w.healed && chance(l.r, o.Reorder) {
 		d += between(l.r, 0, 10*d)
 	}
 	if o.Bandwidth > 0 {

@@ -144,7 +144,7 @@ func TestL1TwoOfFourGone(t *testing.T) {
 
 func TestL2OneNeverCatchesUp(t *testing.T) {
 	got := broken(t, plain(), func(w *world) {
-		w.net.cut(&Fault{Kind: Cut, Targets: []bft.ReplicaID{3}}, +1)
+		w.net.begin(&Fault{Kind: Cut, Targets: []bft.ReplicaID{3}})
 	})
 	if got != "L2" {
 		t.Errorf("%s breaks, want L2", got)

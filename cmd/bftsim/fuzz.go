@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,7 @@ func fuzzCommand(out, diag io.Writer) *cobra.Command {
 	var seeds string
 	var behaviours []string
 	var jobs, replicas int
+	var most time.Duration
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "fuzz --seeds A..B",
@@ -54,6 +56,12 @@ than half had a view change or an adversary.`,
 			if len(behaviours) > 0 {
 				c.Options = func(seed uint64) sim.Options { return sim.Under(seed, behaviours...) }
 			}
+			if most < 0 {
+				return fmt.Errorf("--time %v: give how long, such as 10m", most)
+			}
+			if begun := time.Now(); most > 0 {
+				c.Enough = func() bool { return time.Since(begun) >= most }
+			}
 			bar := progress(diag, "seeds", c.Last-c.First+1)
 			c.Done = func() { _ = bar.Add(1) } // a bar that cannot be drawn is no reason to stop
 			census, failed, err := sim.Fuzz(c)
@@ -61,11 +69,12 @@ than half had a view change or an adversary.`,
 			if err != nil {
 				return err
 			}
-			return conclude(out, diag, census, failed, asJSON)
+			return conclude(out, diag, census, failed, asJSON, repeated(behaviours, replicas))
 		},
 	}
 	cmd.Flags().StringVar(&seeds, "seeds", "", "the first and the last seed, as in 1..1000 (required)")
 	cmd.Flags().StringSliceVar(&behaviours, "behaviour", nil, "f replicas behave in this way in every run, instead of what is drawn; may be repeated (see \"bftsim behaviours --list\")")
+	cmd.Flags().DurationVar(&most, "time", 0, "end after this time, such as 10m, although there are seeds left")
 	cmd.Flags().IntVar(&replicas, "replicas", 0, "how many replicas every run has, instead of what is drawn")
 	cmd.Flags().IntVar(&jobs, "jobs", runtime.GOMAXPROCS(0), "how many runs go on at the same time")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
@@ -84,11 +93,11 @@ type result struct {
 }
 
 // conclude prints what a campaign found.
-func conclude(out, diag io.Writer, census *sim.Census, failed *sim.Report, asJSON bool) error {
+func conclude(out, diag io.Writer, census *sim.Census, failed *sim.Report, asJSON bool, more string) error {
 	r := result{Outcome: "ok", Census: census}
 	if failed != nil {
 		r.Outcome, r.Failed = "failed", failed
-		r.Repeat = fmt.Sprintf("bftsim run --seed %d", failed.Options.Seed)
+		r.Repeat = fmt.Sprintf("bftsim run --seed %d%s", failed.Options.Seed, more)
 	}
 	if asJSON {
 		e := json.NewEncoder(out)
@@ -115,6 +124,18 @@ func conclude(out, diag io.Writer, census *sim.Census, failed *sim.Report, asJSO
 		fmt.Fprintf(out, "outcome             ok\n")
 	}
 	return nil
+}
+
+// repeated is what else the command says that repeats one run of a campaign.
+func repeated(behaviours []string, replicas int) string {
+	more := ""
+	for _, b := range behaviours {
+		more += fmt.Sprintf(" --behaviour %q", b)
+	}
+	if replicas != 0 {
+		more += fmt.Sprintf(" --replicas %d", replicas)
+	}
+	return more
 }
 
 // parseSeeds reads "A..B".

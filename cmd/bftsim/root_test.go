@@ -75,7 +75,7 @@ func TestFuzz(t *testing.T) {
 func TestFailureIsOneLineAndACommand(t *testing.T) {
 	var out, diag bytes.Buffer
 	failed := &sim.Report{Options: sim.Draw(17), Failure: &sim.Failure{Oracle: "S1", At: sim.Duration(2_310_000_000), Detail: "two digests"}}
-	if err := conclude(&out, &diag, &sim.Census{Runs: 1}, failed, false); !errors.Is(err, errFailed) {
+	if err := conclude(&out, &diag, &sim.Census{Runs: 1}, failed, false, ""); !errors.Is(err, errFailed) {
 		t.Errorf("error %v", err)
 	}
 	if !strings.HasSuffix(out.String(), "FAIL oracle=S1 seed=17 at=2.31s\n") {
@@ -89,7 +89,7 @@ func TestFailureIsOneLineAndACommand(t *testing.T) {
 // A campaign of runs that do not count does not pass.
 func TestCensusIsDemanded(t *testing.T) {
 	var out, diag bytes.Buffer
-	if err := conclude(&out, &diag, &sim.Census{Runs: 2, Counted: 1}, nil, false); !errors.Is(err, errFailed) {
+	if err := conclude(&out, &diag, &sim.Census{Runs: 2, Counted: 1}, nil, false, ""); !errors.Is(err, errFailed) {
 		t.Errorf("error %v", err)
 	}
 	if !strings.Contains(diag.String(), "1 of 2 runs") {

@@ -19,12 +19,14 @@ type source struct {
 	behaviours []string
 	signatures string
 	mutant     string
+	replicas   int
 }
 
 // flags adds the flags of a source to a command.
 func (s *source) flags(cmd *cobra.Command) {
 	cmd.Flags().Uint64Var(&s.seed, "seed", 0, "what everything is drawn from")
 	cmd.Flags().StringSliceVar(&s.behaviours, "behaviour", nil, "with --seed: f replicas behave in this way, instead of what is drawn; may be repeated (see \"bftsim behaviours --list\")")
+	cmd.Flags().IntVar(&s.replicas, "replicas", 0, "with --seed: how many replicas there are, instead of what is drawn")
 	cmd.Flags().StringVar(&s.signatures, "signatures", "", `"fast" (keyed hashes) or "ed25519" (real ones, slower)`)
 	cmd.Flags().StringVar(&s.mutant, "mutant", "", "break the protocol as this mutant does; needs the source tree and the go command")
 	s.seeded = func() bool { return cmd.Flags().Changed("seed") }
@@ -37,8 +39,8 @@ func (s *source) script(args []string) (*sim.Script, error) {
 	case len(args) == 1 && s.seeded():
 		return nil, errors.New("give either --seed or a file, not both")
 	case len(args) == 1:
-		if len(s.behaviours) > 0 {
-			return nil, errors.New("--behaviour goes with --seed: a script says itself who the adversary is")
+		if len(s.behaviours) > 0 || s.replicas != 0 {
+			return nil, errors.New("--behaviour and --replicas go with --seed: a script says these things itself")
 		}
 		f, err := os.Open(args[0])
 		if err != nil {
@@ -53,7 +55,10 @@ func (s *source) script(args []string) (*sim.Script, error) {
 	case len(s.behaviours) > 0:
 		script = &sim.Script{Options: sim.Under(s.seed, s.behaviours...)}
 	default:
-		script = &sim.Script{Options: sim.Draw(s.seed)}
+		script = &sim.Script{Options: sim.DrawFor(s.seed, s.replicas)}
+	}
+	if s.replicas != 0 && len(s.behaviours) > 0 {
+		return nil, errors.New("--replicas goes with what is drawn, not with --behaviour")
 	}
 	if s.signatures != "" {
 		script.Options.Signatures = s.signatures
@@ -83,7 +88,7 @@ Of a scenario it prints what is to be seen, what happened, and what that shows.`
   bftsim run bank-transfer`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if len(args) == 1 && !from.seeded() {
+			if len(args) == 1 {
 				if scenario, err := teach.Find(args[0]); err == nil {
 					return play(out, scenario, from.seed, asJSON)
 				}
