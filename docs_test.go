@@ -164,6 +164,8 @@ var (
 	unbound  = regexp.MustCompile(`^(\d+\.\d+s|view \d+)$`)
 	number   = regexp.MustCompile(`\d+(\.\d+)?([nµm]?s)?`)
 	address  = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+	// process is a process id, which stands before an address and may have any number of digits.
+	process = regexp.MustCompile(`\b(\d{1,7}) (127\.0\.0\.1:)`)
 )
 
 // shell runs the sessions of one document.
@@ -342,6 +344,13 @@ func (s *shell) match(want, got []string, anyNumber bool) bool {
 func (s *shell) matchLine(want, got string, anyNumber bool) (map[string]string, bool) {
 	bindings := map[string]string{}
 	want, got = strings.Join(strings.Fields(want), " "), strings.Join(strings.Fields(got), " ")
+	if w, g := process.FindStringSubmatch(want), process.FindStringSubmatch(got); w != nil && g != nil {
+		if b, ok := s.bound[w[1]]; ok && b != g[1] {
+			return nil, false
+		}
+		bindings[w[1]] = g[1]
+		want, got = process.ReplaceAllString(want, "• $2"), process.ReplaceAllString(got, "• $2")
+	}
 	w, g := volatile.FindAllString(want, -1), volatile.FindAllString(got, -1)
 	want, got = volatile.ReplaceAllString(want, "•"), volatile.ReplaceAllString(got, "•")
 	if anyNumber {
