@@ -180,6 +180,21 @@ func TestDocScripts(t *testing.T) {
 		got = slices.Compact(slices.Sorted(slices.Values(got)))
 		equal(t, line, got, want)
 	}
+	source, err := os.ReadFile("sim/script.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, reader, _ := strings.Cut(string(source), "func (p *parser) line(")
+	reader, _, _ = strings.Cut(reader, "\n}\n")
+	lines := regexp.MustCompile(`case "([a-z]+)":`).FindAllStringSubmatch(reader, -1)
+	for _, m := range lines {
+		if !slices.ContainsFunc(rows, func(r []string) bool { return strings.HasPrefix(r[0], "`"+m[1]+" ") || r[0] == "`"+m[1]+"`" }) {
+			t.Errorf("a script may have a line %q, of which the document says nothing", m[1])
+		}
+	}
+	if len(lines)+5 != len(rows) {
+		t.Errorf("the document has %d lines, and scripts %d", len(rows), len(lines)+5)
+	}
 	// The one that is shown as written by hand is one.
 	found := false
 	for _, f := range fences(t, simulatorDoc) {
