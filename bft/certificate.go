@@ -16,7 +16,6 @@ type roster struct {
 }
 
 func (r roster) quorum() int { return Quorum(r.n) }
-func (r roster) faulty() int { return MaxFaulty(r.n) }
 func (r roster) weak() int   { return WeakQuorum(r.n) }
 func (r roster) member(e *Envelope) error {
 	if int(e.Signer) >= r.n {

@@ -402,7 +402,10 @@ func (c *Checker) decodeData(u *Unverified, b []byte) error {
 	if len(p.Bundles) > maxFetchDigests || len(p.Bodies) > maxFetchDigests || len(p.Committed) > maxCommitted || len(p.ViewChanges) > MaxMembers {
 		return fmt.Errorf("%w: data out of range", ErrInvalid)
 	}
-	d := &data{}
+	d := &data{gone: Seq(p.Gone)}
+	if p.Gone > 1<<62 {
+		return fmt.Errorf("%w: data out of range", ErrInvalid)
+	}
 	for _, r := range p.Bundles {
 		x, err := c.bundle(r)
 		if err != nil {

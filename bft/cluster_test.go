@@ -38,6 +38,7 @@ type cluster struct {
 	onDeliver func(letter)
 	onEvent   func(h *host, what string)
 	names     names
+	pad       int
 
 	executed map[bft.Seq]bft.Digest
 	states   map[bft.Seq]bft.Digest

@@ -268,7 +268,6 @@ func (r *Replica) onData(from ReplicaID, d *data) error {
 			used = true
 			r.unwant(vc.digest)
 			r.change.extra[vc.digest] = vc
-			r.change.trim(r.quorum() + r.faulty()*r.faulty())
 			r.change.retry(r)
 		}
 	}
@@ -281,6 +280,9 @@ func (r *Replica) onData(from ReplicaID, d *data) error {
 	}
 	if d.part != nil {
 		used = r.onPart(from, d.part) || used
+	}
+	if d.gone != 0 {
+		used = r.onGone(from, d.gone) || used
 	}
 	if len(d.committed) > 0 && used {
 		r.catchUp(from)

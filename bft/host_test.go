@@ -80,6 +80,9 @@ func (h *host) newMachine() *exec.Machine {
 	if err != nil {
 		h.c.t.Fatal(err)
 	}
+	if h.c.pad > 0 {
+		service = padded{service, h.c.pad}
+	}
 	m, err := exec.New(exec.Config{Cluster: h.c.cfg.Cluster, Limits: exec.DefaultLimits(), Services: []exec.Service{{Name: "counter", Machine: service}}})
 	if err != nil {
 		h.c.t.Fatal(err)

@@ -118,6 +118,7 @@ type data struct {
 	part        *SnapshotPart
 	checkpoint  []*checkpoint
 	viewChanges []*viewChange
+	gone        Seq // the snapshot that was asked for is no longer there
 }
 
 // request is a bundle as it arrived.
@@ -469,6 +470,7 @@ func dataFrame(d *data) []byte {
 			p.Part.Path = append(p.Part.Path, d.part.Path[i][:])
 		}
 	}
+	p.Gone = uint64(d.gone)
 	for _, c := range d.checkpoint {
 		p.Checkpoint = append(p.Checkpoint, c.env.pb())
 	}

@@ -3,7 +3,6 @@ package bft
 import (
 	"bytes"
 	"fmt"
-	"slices"
 )
 
 // selection is what a quorum of view-changes determines: the numbers from the highest stable
@@ -201,14 +200,20 @@ func (r *Replica) onNewView(nv *newView) error {
 		return ErrNotRelevant
 	}
 	if old := c.offered[nv.env.Signer]; old != nil && old.view >= nv.view {
+		if old == c.turn {
+			_ = r.tryEnter(old) // asks again for what was given up
+		}
 		return ErrNotRelevant
 	}
 	if old := c.offered[nv.env.Signer]; old != nil {
 		r.unwantRefs(old)
 	}
 	c.offered[nv.env.Signer] = nv
-	c.forgetUnnamed()
-	return r.tryEnter(nv)
+	if err := r.tryEnter(nv); err != nil {
+		return err
+	}
+	r.takeTurns()
+	return nil
 }
 
 // tryEnter checks the offered new-view once all its view-changes are held (rules 7 and 8).
@@ -218,7 +223,9 @@ func (r *Replica) tryEnter(nv *newView) error {
 	for _, ref := range nv.refs {
 		vc := c.byDigest(ref.digest)
 		if vc == nil {
-			r.want(wantViewChange, ref.digest, nil)
+			if nv == c.turn {
+				r.want(wantViewChange, ref.digest, nil)
+			}
 			continue
 		}
 		if vc.env.Signer != ref.signer || vc.view != nv.view {
@@ -257,39 +264,41 @@ func (r *Replica) unwantRefs(nv *newView) {
 	}
 }
 
-// forgetUnnamed forgets the view-changes that were fetched for a new-view which is no longer offered.
+// maxTurn is how long the view-changes of one offered new-view are fetched while others wait.
+const maxTurn = 500 * Millisecond
+
+// takeTurns has the view-changes that offered new-views name fetched for one of them at a time, in turns: what is held
+// for them is bounded in all, and no offer, whatever it names, keeps another out for long (rule 10).
+func (r *Replica) takeTurns() {
+	c := &r.change
+	current := c.turn != nil && c.offered[c.turn.env.Signer] == c.turn
+	if len(c.offered) == 0 || current && r.now-c.turnAt < min(maxTurn, r.cfg.RequestTimeout) {
+		return
+	}
+	first := ReplicaID(0)
+	if c.turn != nil {
+		first = c.turn.env.Signer + 1
+		r.unwantRefs(c.turn)
+	}
+	for i := range ReplicaID(r.n) {
+		if nv := c.offered[(first+i)%ReplicaID(r.n)]; nv != nil {
+			c.turn, c.turnAt = nv, r.now
+			break
+		}
+	}
+	c.forgetUnnamed()
+	_ = r.tryEnter(c.turn) // who sent it is not here to be told
+}
+
+// forgetUnnamed forgets the view-changes that were fetched for another new-view than the one whose turn it is.
 func (c *change) forgetUnnamed() {
 	named := map[Digest]bool{}
-	for _, nv := range c.offered {
-		for _, ref := range nv.refs {
-			named[ref.digest] = true
-		}
+	for _, ref := range c.turn.refs {
+		named[ref.digest] = true
 	}
 	for d := range c.extra {
 		if !named[d] {
 			delete(c.extra, d)
-		}
-	}
-}
-
-// trim bounds the view-changes that were fetched, giving up first those for the highest view. Of each of f liars' offers no
-// more than f can be fetched, for nobody honest has signed the others; that leaves room for a quorum of the lowest
-// view that was honestly offered.
-func (c *change) trim(most int) {
-	for len(c.extra) > most {
-		var highest *newView
-		for _, nv := range c.offered { // views differ, for each has one primary
-			held := slices.ContainsFunc(nv.refs, func(ref vcRef) bool { return c.extra[ref.digest] != nil })
-			if held && (highest == nil || nv.view > highest.view) {
-				highest = nv
-			}
-		}
-		if highest == nil {
-			clear(c.extra)
-			return
-		}
-		for _, ref := range highest.refs {
-			delete(c.extra, ref.digest)
 		}
 	}
 }
@@ -299,7 +308,6 @@ func (c *change) trim(most int) {
 func (r *Replica) refuseNewView(nv *newView, why string) error {
 	delete(r.change.offered, nv.env.Signer)
 	r.unwantRefs(nv)
-	r.change.forgetUnnamed()
 	if nv.view == r.view {
 		r.change.failed = true
 	}

@@ -3,6 +3,8 @@ package bft
 import (
 	"container/list"
 	"slices"
+
+	"github.com/baluarte-bft/baluarte/crypto"
 )
 
 // pool holds the bundles that wait to be ordered. Every bundle that this replica would propose
@@ -175,7 +177,8 @@ func (r *Replica) admit(b *Bundle, park, heard bool, from ReplicaID) bool {
 	}
 	if !heard {
 		told := p.members[from].plus(len(b.Ops), b.Size())
-		return told.ops <= limit/r.n && told.bytes <= r.cfg.MaxPoolBytes/r.n
+		// A share has room for one bundle of any size.
+		return told.ops <= max(limit/r.n, r.cfg.MaxBundleOps) && told.bytes <= max(r.cfg.MaxPoolBytes/r.n, r.cfg.MaxBundleBytes+crypto.SignatureSize)
 	}
 	c := p.clients[b.Client]
 	if c == nil {

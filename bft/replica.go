@@ -138,6 +138,7 @@ func (r *Replica) Tick(now, clock Time) {
 	r.now += step
 	r.tickPool(step)
 	r.tickView()
+	r.takeTurns()
 	r.tickHelp()
 	r.tickStateFetch()
 	r.propose()

@@ -61,15 +61,7 @@ func (r *Replica) tickStateFetch() {
 // heardCut notes that a peer has only a certificate for what this replica lacks.
 func (r *Replica) heardCut(from ReplicaID, cert []*checkpoint) {
 	f := &r.fetchS
-	switch {
-	case cert[0].info.Seq <= r.delivered:
-		return
-	case f.on && !r.installing && from == f.from && cert[0].info.Seq > f.cert[0].info.Seq && r.now-f.asked > r.partPatience()/2:
-		// Whom we asked has something newer, and nothing came of what we asked for: it is gone.
-		f.got = 0
-		r.askParts(true)
-		return
-	case f.on:
+	if cert[0].info.Seq <= r.delivered || f.on {
 		return
 	}
 	f.cut |= 1 << from
@@ -81,7 +73,7 @@ func (r *Replica) fetchStateOf(cert []*checkpoint) {
 	if r.installing || f.on && f.cert[0].info.Seq >= cert[0].info.Seq {
 		return
 	}
-	if f.on && f.got > 0 && r.diverged == "" {
+	if f.on && f.got > 0 {
 		return // parts of an older one come in; askParts goes on to the newest when they no longer do
 	}
 	// Checkpoints may follow each other faster than a peer that does not answer is given up: each is asked of
@@ -131,8 +123,18 @@ func (r *Replica) onServed(p ServedPart) {
 		r.send(p.Request.To, dataFrame(&data{part: p.Part}))
 	case p.Request.Seq < r.stable && p.Request.Index%partsAhead == 0:
 		// It is gone: here is the one that took its place.
-		r.send(p.Request.To, dataFrame(&data{checkpoint: r.stableCrt}))
+		r.send(p.Request.To, dataFrame(&data{checkpoint: r.stableCrt, gone: p.Request.Seq}))
 	}
+}
+
+// onGone asks somebody else for what the peer that was asked no longer has.
+func (r *Replica) onGone(from ReplicaID, s Seq) bool {
+	f := &r.fetchS
+	if !f.on || r.installing || from != f.from || s != f.cert[0].info.Seq {
+		return false
+	}
+	r.askParts(true)
+	return true
 }
 
 // onPart checks a part against the certified state and stages it.
@@ -142,7 +144,9 @@ func (r *Replica) onPart(from ReplicaID, p *SnapshotPart) bool {
 		return false
 	}
 	if !CheckPart(f.cert[0].info.State, *p) {
-		r.askParts(true) // a lie or damage: ask somebody else at once
+		if from == f.from {
+			r.askParts(true) // a lie or damage: ask somebody else at once
+		}
 		return false
 	}
 	f.total, f.got, f.asked = p.Total, f.got+1, r.now

@@ -5,7 +5,7 @@ package bft
 type change struct {
 	// vcs has the view-change of the highest view of each member, this one included.
 	vcs map[ReplicaID]*viewChange
-	// extra are view-changes that a new-view names, fetched by digest.
+	// extra are view-changes that the new-view whose turn it is names, fetched by digest.
 	extra map[Digest]*viewChange
 	// used are those of the present view's new-view, kept to serve those who come later.
 	used []*viewChange
@@ -20,7 +20,10 @@ type change struct {
 	draft []byte
 	// offered are new-views that wait for view-changes, the newest of each member: none can
 	// push out another's.
-	offered    map[ReplicaID]*newView
+	offered map[ReplicaID]*newView
+	// turn is the one of them whose view-changes are being fetched, since turnAt.
+	turn       *newView
+	turnAt     Time
 	failed     bool // the primary of this view has offered an invalid new-view
 	progressed bool // a number proposed fresh in this view was executed
 	failures   uint // failed views, for rule 5's bound into the past, which has no maximum

@@ -224,7 +224,7 @@ func (p *promises) sent(id bft.ReplicaID, frame []byte, d *disk) {
 	if e == nil || e.Signer != uint32(id) {
 		return
 	}
-	if need, ok := m.needs[payloadKey(bft.MessageType(e.Type), e.Payload)]; ok && need > d.durable {
+	if need, ok := m.needs[payloadKey(bft.MessageType(e.Type), e.Payload)]; ok && need > d.durable && !m.said(e) {
 		p.fail("D2", "a %v of replica %d leaves (%s) when records are durable up to %d, but it binds record %d",
 			bft.MessageType(e.Type), id, wire.DescribePayload(bft.MessageType(e.Type), e.Payload), d.durable, need)
 	}
@@ -243,6 +243,18 @@ func (p *promises) sent(id bft.ReplicaID, frame []byte, d *disk) {
 	if v, err := wire.ViewChange(e); err == nil {
 		m.leftStable = max(m.leftStable, bft.Seq(v.Stable))
 	}
+}
+
+// said tells whether all that an envelope binds its signer to has left before: in an earlier life, when its record was
+// durable.
+func (m *memberPromises) said(e *bftpb.Envelope) bool {
+	all := claims(e)
+	for _, c := range all {
+		if was, ok := m.left[c.key]; !ok || was != c.digest {
+			return false
+		}
+	}
+	return len(all) > 0
 }
 
 type claim struct {

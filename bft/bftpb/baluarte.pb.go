@@ -1274,6 +1274,7 @@ type Data struct {
 	Part          *StatePart             `protobuf:"bytes,4,opt,name=part,proto3" json:"part,omitempty"`
 	Checkpoint    []*Envelope            `protobuf:"bytes,5,rep,name=checkpoint,proto3" json:"checkpoint,omitempty"` // certificate of the sender's stable checkpoint
 	ViewChanges   []*Envelope            `protobuf:"bytes,6,rep,name=view_changes,json=viewChanges,proto3" json:"view_changes,omitempty"`
+	Gone          uint64                 `protobuf:"varint,7,opt,name=gone,proto3" json:"gone,omitempty"` // the snapshot of this number, which was asked for, is no longer there
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1348,6 +1349,13 @@ func (x *Data) GetViewChanges() []*Envelope {
 		return x.ViewChanges
 	}
 	return nil
+}
+
+func (x *Data) GetGone() uint64 {
+	if x != nil {
+		return x.Gone
+	}
+	return 0
 }
 
 // Reply answers one bundle, over the replica's authenticated channel.
@@ -1852,7 +1860,7 @@ const file_baluarte_proto_rawDesc = "" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12\x14\n" +
 	"\x05total\x18\x03 \x01(\rR\x05total\x12\x12\n" +
 	"\x04data\x18\x04 \x01(\fR\x04data\x12\x12\n" +
-	"\x04path\x18\x05 \x03(\fR\x04path\"\xb4\x02\n" +
+	"\x04path\x18\x05 \x03(\fR\x04path\"\xc8\x02\n" +
 	"\x04Data\x12.\n" +
 	"\abundles\x18\x01 \x03(\v2\x14.baluarte.v1.RequestR\abundles\x12)\n" +
 	"\x06bodies\x18\x02 \x03(\v2\x11.baluarte.v1.BodyR\x06bodies\x124\n" +
@@ -1861,7 +1869,8 @@ const file_baluarte_proto_rawDesc = "" +
 	"\n" +
 	"checkpoint\x18\x05 \x03(\v2\x15.baluarte.v1.EnvelopeR\n" +
 	"checkpoint\x128\n" +
-	"\fview_changes\x18\x06 \x03(\v2\x15.baluarte.v1.EnvelopeR\vviewChanges\"\x93\x01\n" +
+	"\fview_changes\x18\x06 \x03(\v2\x15.baluarte.v1.EnvelopeR\vviewChanges\x12\x12\n" +
+	"\x04gone\x18\a \x01(\x04R\x04gone\"\x93\x01\n" +
 	"\x05Reply\x12\x18\n" +
 	"\asession\x18\x01 \x01(\x04R\asession\x12\x14\n" +
 	"\x05nonce\x18\x02 \x01(\fR\x05nonce\x12\x14\n" +

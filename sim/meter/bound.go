@@ -43,7 +43,7 @@ var replicaParts = []part{
 	{name: "view-changes", fields: []string{"change.vcs"}},
 	{name: "fetched view-changes", fields: []string{"change.extra"}},
 	{name: "used view-changes", fields: []string{"change.used"}},
-	{name: "new-views", fields: []string{"change.newView", "change.offered", "change.draft"}},
+	{name: "new-views", fields: []string{"change.newView", "change.offered", "change.turn", "change.draft"}},
 	{name: "draft", fields: []string{"change.proposing"}},
 	{name: "help", fields: []string{"help.peers", "help.newest"}},
 	{name: "start", fields: []string{"start.answers", "start.again"}},
@@ -63,8 +63,7 @@ const (
 // sizes are those of the entries of a replica's queues, in bytes.
 type sizes struct {
 	of                            map[string]int64 // structs of package bft
-	n, f, q, window, numbers      int64
-	marks                         int64
+	n, q, window, numbers, marks  int64
 	votes, header, prePrepare     int64
 	checkpoint, certificate       int64
 	viewChangeWire, viewChange    int64
@@ -88,7 +87,7 @@ func Bound(cfg *bft.Config, sessions int) Formula {
 
 func newSizes(cfg *bft.Config) *sizes {
 	s := &sizes{of: structSizes(reflect.TypeFor[bft.Replica]())}
-	s.n, s.f, s.q = int64(cfg.N()), int64(bft.MaxFaulty(cfg.N())), int64(bft.Quorum(cfg.N()))
+	s.n, s.q = int64(cfg.N()), int64(bft.Quorum(cfg.N()))
 	s.window, s.numbers = int64(cfg.Window), 2*int64(cfg.Window)
 	s.marks = s.numbers/int64(cfg.Interval) + 2
 	envelope := s.of["Envelope"]
@@ -192,7 +191,7 @@ func (s *sizes) changes() []Term {
 	return []Term{
 		{"view-changes", "newest of each member", "one of the highest view", PerPeer, 1, s.viewChange + entry},
 		{"used view-changes", "of the present new-view", "one of each member that it names", PerPeer, 1, s.viewChange + 4*pointerBytes},
-		{"fetched view-changes", "named by new-views", "a quorum, and f for each of f liars' new-views", Shared, s.q + s.f*s.f + 1, s.viewChange + entry},
+		{"fetched view-changes", "named by new-views", "a quorum, for one of them at a time", Shared, s.q, s.viewChange + entry},
 		{"draft", "view-changes of the own new-view", "one of each member", PerPeer, 1, s.viewChange + 4*pointerBytes},
 		{"draft", "proposals of the own new-view", "one for each number of the window", Shared, 1,
 			s.of["newViewDraft"] + grown(s.window)*(s.of["Proposal"]+2*pointerBytes+s.header) + grown(s.q)*pointerBytes},

@@ -142,6 +142,9 @@ func describeData(d *bftpb.Data) string {
 		parts = append(parts, fmt.Sprintf("part %d/%d of snapshot %d", d.Part.Index, d.Part.Total, d.Part.Seq))
 	}
 	add(len(d.Checkpoint), "checkpoints")
+	if d.Gone != 0 {
+		parts = append(parts, fmt.Sprintf("snapshot %d is gone", d.Gone))
+	}
 	add(len(d.ViewChanges), "view-changes")
 	return "data: " + strings.Join(parts, ", ")
 }
