@@ -13,8 +13,8 @@ import (
 type Shrink struct {
 	// Options are the failing run.
 	Options Options
-	// Oracle, if set, is the one whose failures count: whatever else breaks is passed over, and is passed over
-	// when the script runs too, if it would come first. Empty: the oracle that breaks first.
+	// Oracle, if set, is the one that is to break, instead of the one that breaks first in the run. If others break
+	// before it in the end, the script has them passed over.
 	Oracle string
 	// Runs bounds the number of runs that are made; 0: 3,000.
 	Runs int
@@ -32,6 +32,7 @@ type shrinking struct {
 	best   Options
 	report *Report
 	made   int
+	told   int // of them, to Progress
 	// tried are the options that were run, so that nothing is run twice.
 	tried map[string]bool
 	err   error
@@ -44,17 +45,9 @@ func (s Shrink) Do() (*Script, *Report, error) {
 	if x.Runs == 0 {
 		x.Runs = 3000
 	}
-	if s.Oracle != "" {
-		x.best.Demand = []string{s.Oracle}
-	}
-	report, err := Run(x.best)
-	if err != nil {
+	if err := x.begin(); err != nil {
 		return nil, nil, err
 	}
-	if report.OK() {
-		return nil, nil, ErrNoFailure
-	}
-	x.oracle, x.report = report.Failure.Oracle, report
 	for before := -1; before != x.size(&x.best) && x.made < x.Runs && x.err == nil; {
 		before = x.size(&x.best)
 		x.round()
@@ -62,11 +55,37 @@ func (s Shrink) Do() (*Script, *Report, error) {
 	return x.script(), x.report, x.err
 }
 
+// begin finds the failure that is made small: that of the run or, if the oracle that is wanted does not break in
+// it, one of a small cluster under the same adversary.
+func (x *shrinking) begin() error {
+	report, err := Run(x.best)
+	if err != nil {
+		return err
+	}
+	if report.OK() {
+		return ErrNoFailure
+	}
+	x.oracle, x.report = report.Failure.Oracle, report
+	if x.Oracle == "" || x.Oracle == x.oracle {
+		x.restart(min(smallWorlds, x.Runs/4))
+		return x.err
+	}
+	x.oracle, x.best.Demand = x.Oracle, []string{x.Oracle}
+	if x.restart(min(smallWorlds, x.Runs/4)) || x.err != nil {
+		return x.err
+	}
+	if report, err = Run(x.best); err == nil && report.OK() {
+		err = ErrNoFailure
+	}
+	x.report = report
+	return err
+}
+
 // round tries everything once.
 func (x *shrinking) round() {
 	x.groups()
 	x.faults()
-	x.tell()
+	x.lies()
 	x.fewer()
 	x.lists()
 	x.numbers()
@@ -78,28 +97,43 @@ func (x *shrinking) round() {
 func (x *shrinking) try(change func(o *Options)) bool {
 	o := clone(&x.best)
 	change(&o)
-	if x.err != nil || x.made >= x.Runs || x.size(&o) >= x.size(&x.best) || o.Validate() != nil {
-		return false
+	report := x.fails(&o)
+	if report != nil {
+		x.best, x.report = o, report
 	}
-	key := text(&Script{Options: o})
+	x.tell()
+	return report != nil
+}
+
+// fails runs a candidate that is smaller than the best and was not run before. It returns the report if the oracle
+// breaks, nil if it does not.
+func (x *shrinking) fails(o *Options) *Report {
+	if x.err != nil || x.made >= x.Runs || x.size(o) >= x.size(&x.best) || o.Validate() != nil {
+		return nil
+	}
+	key := text(&Script{Options: *o})
 	if x.tried[key] {
-		return false
+		return nil
 	}
 	x.tried[key] = true
 	x.made++
-	report, err := Run(o)
+	report, err := Run(*o)
 	if err != nil {
 		x.err = err
-		return false
+		return nil
 	}
-	ok := !report.OK() && report.Failure.Oracle == x.oracle
-	if ok {
-		x.best, x.report = o, report
+	if report.OK() || report.Failure.Oracle != x.oracle {
+		return nil
 	}
-	if x.Progress != nil {
+	return report
+}
+
+// tell reports how far it is.
+func (x *shrinking) tell() {
+	if x.Progress != nil && x.made > x.told {
+		x.told = x.made
 		x.Progress(x.made, x.size(&x.best))
 	}
-	return ok
 }
 
 func clone(o *Options) Options {
@@ -152,6 +186,7 @@ func (x *shrinking) groups() {
 	x.try(func(o *Options) { o.Signatures = "fast" })
 	x.try(func(o *Options) { o.Lying = "" })
 	x.try(func(o *Options) { o.Beyond = false })
+	x.try(func(o *Options) { o.Demand = nil })
 	for _, group := range settings {
 		for _, s := range group.of {
 			x.try(func(o *Options) { _ = s.parse(o, s.print(&plain)) }) // what it printed itself, it reads
@@ -169,8 +204,8 @@ func (x *shrinking) faults() {
 	}
 }
 
-// tell leaves out lies.
-func (x *shrinking) tell() {
+// lies leaves out lies.
+func (x *shrinking) lies() {
 	if len(x.best.Behaviours) == 0 {
 		return
 	}
