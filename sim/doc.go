@@ -41,6 +41,7 @@
 //	D2     persist, then send                          promises, sent and checkVote
 //	L1     calls end                                   clientHost, demand and mayFail; world, poll
 //	L2     replicas catch up                           world, demandLevel
+//	L3     views settle after the heal                 world, calm
 //	R1     memory within its formula                   resources, turned, by package meter
 //	R2     work is paid for with bytes                 resources, judge and answered
 //	P1     throughput under attack                     Share

@@ -34,6 +34,8 @@ type Census struct {
 	Sequences  bft.Seq        `json:"sequences"`
 	// Twice are the runs that were run twice, to compare their hashes (M1).
 	Twice int `json:"run_twice"`
+	// MostViews is the most views that a run went through after the heal.
+	MostViews bft.View `json:"most_views_after_heal"`
 	// Longest is the longest call after the heal, in request timeouts.
 	Longest float64 `json:"longest_call_in_request_timeouts"`
 }
@@ -72,6 +74,7 @@ func (c *Census) add(r *Report) {
 	}
 	c.Operations += s.Operations + s.Reads
 	c.Sequences += s.Sequences
+	c.MostViews = max(c.MostViews, s.ViewsAfterHeal)
 	c.Longest = max(c.Longest, float64(s.Longest)/float64(r.Options.Protocol.RequestTimeout))
 }
 
@@ -106,6 +109,7 @@ func (c *Census) WriteTo(w io.Writer) (int64, error) {
 	print("run twice (M1)      %d\n", c.Twice)
 	print("histories too hard  %d\n", c.Unchecked)
 	print("numbers, calls      %d, %d\n", c.Sequences, c.Operations)
+	print("most views          %d after the heal\n", c.MostViews)
 	print("longest call        %.1f request timeouts after the heal\n", c.Longest)
 	for _, n := range SortedKeys(c.ByN) {
 		print("n = %-2d              %d\n", n, c.ByN[n])

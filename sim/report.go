@@ -32,15 +32,17 @@ type Stats struct {
 	Sequences   bft.Seq  `json:"sequences"`
 	Views       bft.View `json:"views"`
 	ViewChanges int      `json:"view_changes"` // entered by some honest replica, all counted
-	Stable      bft.Seq  `json:"stable"`
-	Installs    int      `json:"snapshots_installed"`
-	Crashes     int      `json:"crashes"`
-	Faults      int      `json:"faults"`
-	Sent        int      `json:"sent"`
-	Lost        int      `json:"lost"`
-	Duplicated  int      `json:"duplicated"`
-	Operations  int      `json:"operations"`
-	Reads       int      `json:"reads"`
+	// ViewsAfterHeal is by how many views the highest has grown between the heal and the end of the load.
+	ViewsAfterHeal bft.View `json:"views_after_heal"`
+	Stable         bft.Seq  `json:"stable"`
+	Installs       int      `json:"snapshots_installed"`
+	Crashes        int      `json:"crashes"`
+	Faults         int      `json:"faults"`
+	Sent           int      `json:"sent"`
+	Lost           int      `json:"lost"`
+	Duplicated     int      `json:"duplicated"`
+	Operations     int      `json:"operations"`
+	Reads          int      `json:"reads"`
 	// Measured counts the operations that ended while the load of Load.For went on.
 	Measured int `json:"measured,omitempty"`
 	// Undecided counts calls that ended with an error that leaves their outcome open.

@@ -46,6 +46,7 @@ type world struct {
 	lies      map[string]int
 	inflicted map[cell]int
 	active    []*Fault // those that go on
+	viewThen  bft.View // the highest view at the heal
 	failure   *Failure
 	err       error
 }
@@ -287,6 +288,7 @@ func (w *world) heal() {
 	if len(w.opts.Demand) > 0 && !slices.Contains(w.opts.Demand, "L1") {
 		w.q.after(20*bft.Time(w.opts.Protocol.RequestTimeout), func() { w.enter(phaseOver) })
 	}
+	w.viewThen = w.promises.views
 	w.resources.soon()
 	w.resources.judge(w.hosts)
 	w.poll()
@@ -317,6 +319,7 @@ func (w *world) poll() {
 		}
 	case phaseDrain:
 		if w.drained() {
+			w.calm()
 			w.enter(phaseLevel)
 			w.demandLevel(w.executed(), w.patience())
 		}
@@ -338,6 +341,18 @@ func (w *world) poll() {
 	}
 	w.q.after(10*bft.Millisecond, w.poll)
 }
+
+// calm is oracle L3: after the heal views do not change again and again. Each of n views has another primary, and all but
+// f of them are honest; a few rounds are left for back-off and for those that lag.
+func (w *world) calm() {
+	if most := bft.View(viewRounds * w.n); w.promises.views > w.viewThen+most {
+		w.verdict.fail("L3", "%d views were entered after the heal, at most %d should be", w.promises.views-w.viewThen, most)
+	}
+	w.stats.ViewsAfterHeal = w.promises.views - w.viewThen
+}
+
+// viewRounds is through how many rounds of primaries a cluster may go after the heal.
+const viewRounds = 3
 
 // executed is the highest number that an honest replica has executed.
 func (w *world) executed() bft.Seq { return bft.Seq(len(w.order.log)) }

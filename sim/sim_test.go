@@ -151,6 +151,13 @@ func TestL2OneNeverCatchesUp(t *testing.T) {
 	}
 }
 
+func TestL3ViewsThatDoNotSettle(t *testing.T) {
+	got := broken(t, plain(), func(w *world) { w.q.after(bft.Millisecond, func() { w.promises.views += 100 }) })
+	if got != "L3" {
+		t.Errorf("%s breaks, want L3", got)
+	}
+}
+
 func TestD1TooManyDisksLost(t *testing.T) {
 	got := broken(t, plain(), func(w *world) {
 		var loseMore func()
