@@ -164,8 +164,22 @@ func (x *shrinking) size(o *Options) int {
 	for _, d := range o.Drops {
 		lost += d.Messages.Count()
 	}
-	work := o.Load.Clients*o.Load.Outstanding + o.Load.Keys + int(o.Load.Sequences) + o.Load.Calls + int(o.Heal/(100*millisecond))
-	return 1000*(strings.Count(t, "\n")+len(o.Byzantine)+len(o.Faults)+2*o.Protocol.N) + 40*len(strings.Fields(t)) + 20*told + 10*lost + work
+	return 1000*(strings.Count(t, "\n")+len(o.Byzantine)+len(o.Faults)+2*o.Protocol.N) + 40*len(strings.Fields(t)) + 20*told + 10*lost + x.work(o)
+}
+
+// work is how much happens in a run. That it ends soon is worth a line of the script that says so.
+func (x *shrinking) work(o *Options) int {
+	calls, short := o.Load.Calls, 0
+	if calls == 0 {
+		calls = 200
+	}
+	if o.Load != Plain().Load {
+		short -= 1000
+	}
+	if o.Heal < Plain().Heal {
+		short -= 1080
+	}
+	return o.Load.Clients*o.Load.Outstanding + o.Load.Keys + 10*int(o.Load.Sequences) + calls + 10*int(o.Heal/(100*millisecond)) + short
 }
 
 // groups makes whole groups of settings plain, all at once or one by one.
