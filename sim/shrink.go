@@ -301,7 +301,7 @@ func (x *shrinking) numbers() {
 		}
 	}
 	for _, n := range []bft.Seq{1, 2, 4, 8, x.best.Load.Sequences / 2} {
-		x.try(func(o *Options) { o.Load.Sequences = min(n, o.Load.Sequences) })
+		x.try(func(o *Options) { o.Load.Sequences = max(1, min(n, o.Load.Sequences)) })
 	}
 	for _, n := range []int{1, 2, 3, 5, 10, 20} {
 		x.try(func(o *Options) { o.Load.Calls = n })
@@ -373,7 +373,7 @@ func addDrop(drops []Drop, from, to, number int) []Drop {
 // seeds tries whether another seed needs fewer lies or faults: it does not count as smaller by itself.
 func (x *shrinking) seeds() {
 	for seed := uint64(1); seed <= 5; seed++ {
-		if len(fmt.Sprint(seed)) >= len(fmt.Sprint(x.best.Seed)) {
+		if len(fmt.Sprint(seed)) >= len(fmt.Sprint(x.best.Seed)) || x.best.Load.Sequences < 2 {
 			return
 		}
 		x.try(func(o *Options) { o.Seed, o.Load.Sequences = seed, o.Load.Sequences-1 })
