@@ -73,6 +73,9 @@ func newExecutor(h *host) (*executor, error) {
 	if err != nil {
 		return nil, err
 	}
+	if more := h.w.opts.Load.State; more > 0 {
+		s[0].Machine = validating(&bulky{s[0].Machine, more}, s[0].Machine)
+	}
 	if h.liar != nil {
 		for i := range s {
 			within := s[i].Machine

@@ -115,6 +115,9 @@ type Load struct {
 	Sequences bft.Seq `json:"sequences"`
 	// For, if set, is how long after the heal the load goes on, instead of until Sequences are executed.
 	For Duration `json:"for,omitempty"`
+	// State is how many bytes the state has besides what the operations make of it: above bft.PartSize it travels in
+	// several parts.
+	State int `json:"state,omitempty"`
 	// BadClients are clients of the adversary: nobody waits for them.
 	// They have keys of their own, and behave as the Behaviours of the run say.
 	BadClients int `json:"bad_clients"`
@@ -171,6 +174,7 @@ func (o *Options) Validate() error {
 	bad(o.Load.Clients >= 1 && o.Load.Outstanding >= 1 && o.Load.Keys >= 1, "load: clients, outstanding and keys must be at least 1")
 	bad(o.Load.Calls == 0 || o.Load.For > 0 || o.Load.Sequences <= 1 || bft.Seq(o.Load.Calls*o.Load.Clients) >= o.Load.Sequences, "load: %d clients with %d calls each never execute %d numbers",
 		o.Load.Clients, o.Load.Calls, o.Load.Sequences)
+	bad(o.Load.State >= 0 && o.Load.State <= 16<<20, "load: a state of %d bytes is not within 0 to 16 MiB", o.Load.State)
 	bad(o.Load.BadClients >= 0, "load: bad clients: %d is negative", o.Load.BadClients)
 	bad(min(o.Load.Linearizable, o.Load.Stale, o.Load.Ordered) >= 0 && o.Load.Linearizable+o.Load.Stale+o.Load.Ordered <= 100,
 		"load: the percentages of reads are not within 0 to 100 together")

@@ -85,7 +85,7 @@ var settings = []struct {
 		span("think", func(o *Options) *Duration { return &o.Load.Think }), number("linearizable", func(o *Options) *int { return &o.Load.Linearizable }),
 		number("stale", func(o *Options) *int { return &o.Load.Stale }), number("ordered", func(o *Options) *int { return &o.Load.Ordered }),
 		number("sequences", func(o *Options) *bft.Seq { return &o.Load.Sequences }), number("calls", func(o *Options) *int { return &o.Load.Calls }),
-		span("for", func(o *Options) *Duration { return &o.Load.For }), number("bad", func(o *Options) *int { return &o.Load.BadClients }),
+		span("for", func(o *Options) *Duration { return &o.Load.For }), number("state", func(o *Options) *int { return &o.Load.State }), number("bad", func(o *Options) *int { return &o.Load.BadClients }),
 	}},
 	{"network", []setting{
 		span("delay", func(o *Options) *Duration { return &o.Network.Delay }), span("jitter", func(o *Options) *Duration { return &o.Network.Jitter }),

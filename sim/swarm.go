@@ -22,6 +22,7 @@ func DrawFor(seed uint64, replicas int) Options {
 	}
 	drawMachines(&o)
 	o.Load = drawLoad(seed, o.Heal)
+	drawBulk(&o)
 	drawAdversary(&o)
 	o.Faults = drawFaults(&o)
 	o.outages()
@@ -66,6 +67,14 @@ func drawLoad(seed uint64, heal Duration) Load {
 	// So that the load lasts for about as long as the faults.
 	l.Think = 2 * heal * Duration(l.Clients*l.Outstanding) / Duration(l.Sequences) / millisecond * millisecond
 	return l
+}
+
+// drawBulk gives some runs a state that takes a while to transfer, longer than checkpoints are apart.
+func drawBulk(o *Options) {
+	r := stream(o.Seed, "bulk")
+	if chance(r, 4) {
+		o.Load.State, o.Network.Bandwidth = pick(r, 300_000, 600_000, 1_200_000), pick(r, int64(4_000_000), 20_000_000)
+	}
 }
 
 // drawAdversary chooses who lies and how: one behaviour mostly, now and then two at once.
