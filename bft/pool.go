@@ -379,32 +379,61 @@ func (r *Replica) accuseForBundle(d Digest) {
 	}
 }
 
-// batch takes what the primary may propose, by arrival.
+// batch takes what the primary may propose, by arrival, but first no more of each client than an equal share: one
+// that asks for much keeps nobody waiting (rule 26).
 func (p *pool) batch(cfg *Config, r *Replica) (ids []Digest, bundles []*Bundle) {
 	ops, size := 0, 0
+	take := func(b *Bundle) (fits bool) {
+		if len(ids) > 0 && (ops+len(b.Ops) > cfg.MaxBatchOps || size+b.Size() > cfg.MaxBatchBytes || len(ids) >= maxFetchDigests) {
+			return false
+		}
+		ops, size = ops+len(b.Ops), size+b.Size()
+		ids, bundles = append(ids, b.Digest), append(bundles, b)
+		return true
+	}
+	share := max(1, cfg.MaxBatchOps/max(1, len(p.clients)))
+	taken := make(map[ClientID]int, min(len(p.clients), cfg.MaxBatchOps))
+	var beyond []*Bundle
 	for _, stage := range [...]*list.List{p.passed, p.fresh} {
 		for e := stage.Front(); e != nil; {
 			x := e.Value.(*pending)
 			e = e.Next()
-			if !x.valid {
-				r.checkBundle(x)
+			if !r.ready(x) {
 				continue
 			}
-			if !x.again && p.standing(x.bundle) == decided {
-				p.drop(x)
-				if x.heard {
-					r.out.replay = append(r.out.replay, x.bundle)
-				}
-				continue
-			}
-			if len(ids) > 0 && ops+len(x.bundle.Ops) > cfg.MaxBatchOps || len(ids) > 0 && size+x.bundle.Size() > cfg.MaxBatchBytes || len(ids) >= maxFetchDigests {
+			n := taken[x.bundle.Client]
+			switch {
+			case n > 0 && n+len(x.bundle.Ops) > share:
+				beyond = append(beyond, x.bundle)
+			case !take(x.bundle):
 				return ids, bundles
+			default:
+				taken[x.bundle.Client] = n + max(1, len(x.bundle.Ops))
 			}
-			ops, size = ops+len(x.bundle.Ops), size+x.bundle.Size()
-			ids, bundles = append(ids, x.bundle.Digest), append(bundles, x.bundle)
+		}
+	}
+	for _, b := range beyond {
+		if !take(b) {
+			break
 		}
 	}
 	return ids, bundles
+}
+
+// ready tells whether the primary may propose a bundle: its signature holds, and it is not decided.
+func (r *Replica) ready(x *pending) bool {
+	if !x.valid {
+		r.checkBundle(x)
+		return false
+	}
+	if x.again || r.pool.standing(x.bundle) != decided {
+		return true
+	}
+	r.pool.drop(x)
+	if x.heard {
+		r.out.replay = append(r.out.replay, x.bundle)
+	}
+	return false
 }
 
 // tickPool lets time pass for what waits (rules 13 and 14).

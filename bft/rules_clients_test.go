@@ -2,6 +2,7 @@ package bft_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/baluarte-bft/baluarte/bft"
@@ -406,4 +407,27 @@ func TestRule27ReadsAreAnsweredInTheEnd(t *testing.T) {
 	c.passUntil(6*bft.Second, "all answer the read", func() bool {
 		return len(c.hosts[1].reads) == 1 && len(c.hosts[2].reads) == 1 && len(c.hosts[3].reads) == 1
 	})
+}
+
+// Who asks for much waits for itself: of each client a batch has an equal share first.
+func TestRule26AFloodKeepsNobodyElseWaiting(t *testing.T) {
+	c := started(t, 4, func(cfg *bft.Config) { cfg.MaxBatchOps, cfg.MaxBundleOps, cfg.Pipeline = 4, 4, 1 })
+	c.commit(1)
+	for range 40 {
+		c.give(c.bundle(counter.Add(1)))
+	}
+	late := c.bundleOf(c.ring.NewKey([32]byte{5}), 0, 1, counter.Add(1000))
+	c.give(late)
+	before, at := c.hosts[0].info().Executed, bft.Seq(0)
+	c.passUntil(bft.Second, "the late request is executed", func() bool {
+		for _, b := range c.hosts[0].batches {
+			if slices.ContainsFunc(b.Bundles, func(x *bft.Bundle) bool { return x.Digest == late.Digest }) {
+				at = b.Seq
+			}
+		}
+		return at != 0
+	})
+	if at > before+3 {
+		t.Errorf("it is in batch %d, after %d with another client's requests", at, at-before-1)
+	}
 }
