@@ -160,8 +160,52 @@ func Oracles() []string {
 	return []string{"S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "D1", "D2", "L1", "L2", "R1", "R2", "T1", "A1", "A2", "PANIC"}
 }
 
+// The bounds of a run: what one machine can hold and one can wait for.
+const (
+	maxClients   = 200
+	maxCallers   = 1000
+	maxKeys      = 10_000
+	maxSequences = 1_000_000
+	maxFaults    = 1000
+	maxSpan      = 3600 * second
+	minSpan      = 100 * microsecond
+)
+
+// withinBounds says what is too much, or too little to end. What it lets pass can be run.
+func (o *Options) withinBounds() error {
+	var errs []error
+	bad := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf("sim: "+format, args...))
+		}
+	}
+	l, p, m := &o.Load, &o.Protocol, &o.Machine
+	bad(p.N >= 4 && p.N <= bft.MaxMembers, "n: %d is not within 4 to %d", p.N, bft.MaxMembers)
+	bad(l.Clients >= 1 && l.Outstanding >= 1 && l.Keys >= 1, "load: clients, outstanding and keys must be at least 1")
+	bad(max(l.Clients, l.BadClients) <= maxClients && l.BadClients >= 0, "load: %d clients and %d bad ones: at most %d of each", l.Clients, l.BadClients, maxClients)
+	bad(l.Outstanding <= maxCallers && l.Keys <= maxKeys && l.Sequences <= maxSequences && l.Calls <= maxSequences,
+		"load: at most %d outstanding, %d keys, %d sequences and calls", maxCallers, maxKeys, maxSequences)
+	bad(p.Interval >= 1 && p.Window <= bft.MaxWindow && p.MaxBundleOps <= bft.WindowOps && p.MaxBatchOps <= 1<<16,
+		"protocol: an interval of at least 1, a window of at most %d, bundles of at most %d and batches of at most %d operations", bft.MaxWindow, bft.WindowOps, 1<<16)
+	bad(len(o.Faults) <= maxFaults && len(o.Drops) <= maxFaults, "at most %d faults and %d drops", maxFaults, maxFaults)
+	for _, d := range []Duration{o.Heal, l.Think, l.For, o.Network.Delay, o.Network.Jitter, m.Sync, m.Snapshot, m.Sign, m.Verify, m.Execute, m.Turn, m.Skew} {
+		bad(d >= 0 && d <= maxSpan, "%v is not within 0 and %v", d, maxSpan)
+	}
+	for _, d := range []Duration{p.RequestTimeout, p.MaxTimeout, p.SuspectFloor, p.StatusInterval} {
+		bad(d >= minSpan && d <= maxSpan, "timeouts: %v is not within %v and %v", d, minSpan, maxSpan)
+	}
+	for i := range o.Faults {
+		every := o.Faults[i].Every
+		bad(every == 0 || every >= minSpan, "fault %v: turns of %v, at least %v are needed", &o.Faults[i], every, minSpan)
+	}
+	return errors.Join(errs...)
+}
+
 // Validate says what is wrong with o, all at once.
 func (o *Options) Validate() error {
+	if err := o.withinBounds(); err != nil {
+		return err
+	}
 	var errs []error
 	bad := func(ok bool, format string, args ...any) {
 		if !ok {
@@ -169,13 +213,10 @@ func (o *Options) Validate() error {
 		}
 	}
 	n := o.Protocol.N
-	bad(n >= 4 && n <= bft.MaxMembers, "n: %d is not within 4 to %d", n, bft.MaxMembers)
 	bad(o.Load.Service == "kv" || o.Load.Service == "counter" || o.Load.Service == ownService && o.Service != nil, "service: %q is neither kv nor counter", o.Load.Service)
-	bad(o.Load.Clients >= 1 && o.Load.Outstanding >= 1 && o.Load.Keys >= 1, "load: clients, outstanding and keys must be at least 1")
 	bad(o.Load.Calls == 0 || o.Load.For > 0 || o.Load.Sequences <= 1 || bft.Seq(o.Load.Calls*o.Load.Clients) >= o.Load.Sequences, "load: %d clients with %d calls each never execute %d numbers",
 		o.Load.Clients, o.Load.Calls, o.Load.Sequences)
 	bad(o.Load.State >= 0 && o.Load.State <= 16<<20, "load: a state of %d bytes is not within 0 to 16 MiB", o.Load.State)
-	bad(o.Load.BadClients >= 0, "load: bad clients: %d is negative", o.Load.BadClients)
 	bad(min(o.Load.Linearizable, o.Load.Stale, o.Load.Ordered) >= 0 && o.Load.Linearizable+o.Load.Stale+o.Load.Ordered <= 100,
 		"load: the percentages of reads are not within 0 to 100 together")
 	bad(max(o.Network.Loss, o.Network.Duplicate, o.Network.Reorder) <= 100 && min(o.Network.Loss, o.Network.Duplicate, o.Network.Reorder) >= 0,

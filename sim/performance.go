@@ -34,7 +34,10 @@ func Share(seed uint64, behaviour string) (float64, *Report, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if !without.OK() || without.Stats.Measured == 0 {
+	if without.OK() && without.Stats.Measured == 0 {
+		without.Outcome, without.Failure = "failed", &Failure{Oracle: "P1", Detail: "nothing was measured without an attack either"}
+	}
+	if !without.OK() {
 		return 0, without, nil
 	}
 	o := Loaded(seed)
@@ -76,6 +79,8 @@ type BehaviourResult struct {
 	Outvoted int `json:"outvoted"`
 	// Throughput is the share that is left under the attack, see Share.
 	Throughput float64 `json:"throughput"`
+	// Loaded is how often it lied under load: 0 if there is no occasion without faults, and then the share says little.
+	Loaded int `json:"lies_under_load"`
 	// Defences are the mutants without which it does harm.
 	Defences []string `json:"defences"`
 	OK       bool     `json:"ok"`
@@ -109,7 +114,7 @@ func Behaviour(number int, name, role string, defences []string, seeds []uint64)
 	if err != nil {
 		return nil, err
 	}
-	if out.Throughput = share; !r.OK() {
+	if out.Throughput, out.Loaded = share, r.Stats.Deeds; !r.OK() {
 		fail(r, ", under load")
 	}
 	if out.OK && out.Sent == 0 {

@@ -2,8 +2,10 @@ package sim
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +27,8 @@ type Script struct {
 	// expected.
 	Expect string
 }
+
+var oracleName = regexp.MustCompile(`^(ok|[A-Z]+[0-9]?)$`)
 
 // MaxScript is how many bytes a script may have.
 const MaxScript = 1 << 20
@@ -214,8 +218,14 @@ func ParseScript(r io.Reader) (*Script, error) {
 			return nil, fmt.Errorf("sim: line %d: %w", number, err)
 		}
 	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return nil, fmt.Errorf("sim: a script of more than %d bytes", MaxScript)
+	}
 	if err := lines.Err(); err != nil {
 		return nil, fmt.Errorf("sim: reading the script: %w", err)
+	}
+	if err := s.Options.withinBounds(); err != nil {
+		return nil, err
 	}
 	if err := p.drop(); err != nil {
 		return nil, err
@@ -250,6 +260,9 @@ func (p *parser) line(text string) error {
 	case "mutant":
 		p.s.Mutant = rest
 	case "expect":
+		if !oracleName.MatchString(rest) {
+			return fmt.Errorf("expect %q: give \"ok\" or the oracle that breaks, such as S1", rest)
+		}
 		p.s.Expect = rest
 	case "seed":
 		seed, err := strconv.ParseUint(rest, 10, 64)

@@ -29,6 +29,7 @@ the throughput is left (oracle P1: at least 30 %).
 
 sent is how often it lied; refused are the false messages that honest receivers refused, outvoted
 those that came to nothing although they were taken in, and what was kept back or done on its own disk.
+The throughput is – if it has no occasion to lie under a load without faults.
 "bftsim mutants" shows of each that without its defence an oracle breaks.`,
 		Example: `  bftsim behaviours
   bftsim behaviours --only "silent primary" --seeds 1..50
@@ -48,6 +49,9 @@ those that came to nothing although they were taken in, and what was kept back o
 			}
 			if jobs < 1 {
 				return fmt.Errorf("--jobs %d: at least 1 is needed", jobs)
+			}
+			if last-first >= 10_000 {
+				return fmt.Errorf("--seeds %s: at most 10000 for each behaviour", seeds)
 			}
 			var all []uint64
 			for s := first; s <= last; s++ {
@@ -163,7 +167,11 @@ func concludeBehaviours(out, diag io.Writer, results []*sim.BehaviourResult, asJ
 			if !r.OK {
 				ok = "NO"
 			}
-			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%.0f %%\t%s\t  %s\n", numberOf(r.Number), r.Sent, r.Refused, r.Outvoted, 100*r.Throughput, ok, r.Name)
+			left := fmt.Sprintf("%.0f %%", 100*r.Throughput)
+			if r.Loaded == 0 {
+				left = "–"
+			}
+			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%s\t%s\t  %s\n", numberOf(r.Number), r.Sent, r.Refused, r.Outvoted, left, ok, r.Name)
 		}
 		if err := w.Flush(); err != nil {
 			return err

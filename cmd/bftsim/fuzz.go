@@ -53,6 +53,9 @@ than half had a view change or an adversary.`,
 				return errors.New("--replicas goes with what is drawn, not with --behaviour")
 			}
 			c.Options = func(seed uint64) sim.Options { return sim.DrawFor(seed, replicas) }
+			if err := known(behaviours); err != nil {
+				return err
+			}
 			if len(behaviours) > 0 {
 				c.Options = func(seed uint64) sim.Options { return sim.Under(seed, behaviours...) }
 			}

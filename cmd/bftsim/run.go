@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/sim"
+	"github.com/baluarte-bft/baluarte/sim/byz"
 	"github.com/baluarte-bft/baluarte/sim/teach"
 )
 
@@ -32,6 +33,16 @@ func (s *source) flags(cmd *cobra.Command) {
 	s.seeded = func() bool { return cmd.Flags().Changed("seed") }
 }
 
+// known checks names of behaviours.
+func known(behaviours []string) error {
+	for _, name := range behaviours {
+		if _, ok := byz.Find(name); !ok {
+			return fmt.Errorf("--behaviour: there is no behaviour %q; bftsim behaviours --list names them", name)
+		}
+	}
+	return nil
+}
+
 // script is the run that is meant.
 func (s *source) script(args []string) (*sim.Script, error) {
 	var script *sim.Script
@@ -53,6 +64,9 @@ func (s *source) script(args []string) (*sim.Script, error) {
 	case !s.seeded():
 		return nil, errors.New("give --seed N, the name of a scenario (bftsim list) or the file of a script")
 	case len(s.behaviours) > 0:
+		if err := known(s.behaviours); err != nil {
+			return nil, err
+		}
 		script = &sim.Script{Options: sim.Under(s.seed, s.behaviours...)}
 	default:
 		script = &sim.Script{Options: sim.DrawFor(s.seed, s.replicas)}
