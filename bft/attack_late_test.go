@@ -94,7 +94,7 @@ func TestAttackStateWithheldUnderLoad(t *testing.T) {
 	c.dropWhen = func(l letter) bool { return l.to == 3 && (l.from == liar || l.kind() == bft.TypeVotes) }
 	for range 20 {
 		c.commit(8)
-		c.pass(20 * bft.Millisecond)
+		c.pass(60 * bft.Millisecond)
 	}
 	if c.hosts[3].info().Executed == 0 {
 		t.Fatalf("nobody else was asked for the state:%s", c.describe())

@@ -262,3 +262,50 @@ func TestAttackLargestBundlePassedOn(t *testing.T) {
 	}
 	t.Fatalf("never ordered:%s", c.describe())
 }
+
+// A7. The first part takes longer than checkpoints are apart.
+func TestAttackFirstPartSlowerThanCheckpoints(t *testing.T) {
+	c := newCluster(t, 4, nil)
+	c.pad = 5 << 20
+	for _, h := range c.hosts {
+		h.start()
+	}
+	c.pass(200 * bft.Millisecond)
+	c.dropWhen = func(l letter) bool { return l.to == 3 }
+	c.commit(24)
+	type late struct {
+		l   letter
+		due int
+	}
+	var held []late
+	round, got := 0, 0
+	free := false
+	c.dropWhen = func(l letter) bool {
+		if l.to == 3 && l.kind() == bft.TypeData && len(l.frame) > 100<<10 && !free {
+			held = append(held, late{l, round + 2})
+			return true
+		}
+		return l.to == 3 && (l.kind() == bft.TypeVotes || l.kind() == bft.TypePrePrepare)
+	}
+	for round = 0; round < 100; round++ {
+		c.commit(8) // one checkpoint in about 100 ms; a part takes 200 ms
+		c.pass(100 * bft.Millisecond)
+		free = true
+		var rest []late
+		for _, x := range held {
+			if x.due > round {
+				rest = append(rest, x)
+				continue
+			}
+			got++
+			_ = c.hand(x.l)
+		}
+		held, free = rest, false
+		c.settle()
+		if c.hosts[3].info().Executed > 0 {
+			t.Logf("installed after %d rounds, %d parts", round+1, got)
+			return
+		}
+	}
+	t.Fatalf("%d rounds, %d parts arrived, a state has 21: no state is ever installed%s", round, got, c.describe())
+}

@@ -70,19 +70,10 @@ func (r *Replica) heardCut(from ReplicaID, cert []*checkpoint) {
 // fetchStateOf begins to fetch the state that cert certifies.
 func (r *Replica) fetchStateOf(cert []*checkpoint) {
 	f := &r.fetchS
-	if r.installing || f.on && f.cert[0].info.Seq >= cert[0].info.Seq {
-		return
+	if r.installing || f.on {
+		return // askParts goes on to the newest when nothing comes of the one that is on
 	}
-	if f.on && f.got > 0 {
-		return // parts of an older one come in; askParts goes on to the newest when they no longer do
-	}
-	// Checkpoints may follow each other faster than a peer that does not answer is given up: each is asked of
-	// another one.
-	tries := f.tries
-	if f.on {
-		tries++
-	}
-	*f = stateFetch{on: true, cert: cert, tries: tries, from: cert[(uint64(r.cfg.Self)+uint64(tries))%uint64(len(cert))].env.Signer}
+	*f = stateFetch{on: true, cert: cert, from: cert[uint64(r.cfg.Self)%uint64(len(cert))].env.Signer}
 	r.askParts(false)
 }
 
