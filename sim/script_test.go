@@ -168,3 +168,59 @@ func TestShrink(t *testing.T) {
 		t.Errorf("error %v, want that there is nothing to shrink", err)
 	}
 }
+
+// Of two oracles that break the one that is wanted is shrunk to, although it comes later: with two liars of four
+// a client is deceived soon, or two histories part.
+func TestShrinkTowardsAnOracle(t *testing.T) {
+	o := Under(11, "equivocating primary", "wrong replies")
+	o.Protocol.N, o.Byzantine, o.Beyond, o.Faults = 4, []bft.ReplicaID{0, 1}, true, nil
+	first, err := Run(o)
+	if err != nil || first.OK() {
+		t.Fatalf("%v, %+v: want that an oracle breaks", err, first)
+	}
+	for _, oracle := range []string{"S1", "S5"} {
+		script, report, err := Shrink{Options: o, Oracle: oracle, Runs: 300}.Do()
+		if err != nil {
+			t.Fatalf("%s: %v", oracle, err)
+		}
+		if script.Expect != oracle || report.Failure.Oracle != oracle {
+			t.Errorf("%s: it is shrunk to a failure of %s", oracle, report.Failure.Oracle)
+		}
+		again, err := ParseScript(strings.NewReader(text(script)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, err := Run(again.Options); err != nil || r.OK() || r.Failure.Oracle != oracle || r.TraceHash != report.TraceHash {
+			t.Errorf("%s: the script does not repeat it: %v, %+v\n%s", oracle, err, r, text(script))
+		}
+		if script.Options.Protocol.N != 4 || script.Options.Load.Sequences > 20 {
+			t.Errorf("%s: it is not small:\n%s", oracle, text(script))
+		}
+	}
+	if _, _, err := (Shrink{Options: o, Oracle: "D2", Runs: 40}).Do(); err != ErrNoFailure {
+		t.Errorf("error %v, want that D2 does not break", err)
+	}
+}
+
+// A small world is a run that can be written down, whatever it is drawn for.
+func TestSmallWorlds(t *testing.T) {
+	like := Under(7, "failing disks", "withheld commits")
+	faults := 0
+	for seed := uint64(1); seed <= 200; seed++ {
+		o := smallWorld(seed, &like)
+		if err := o.Validate(); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if o.Protocol.N != 4 || len(o.Byzantine) != 1 || o.Seed != seed || len(o.Behaviours) != 2 {
+			t.Errorf("seed %d: %+v", seed, o)
+		}
+		faults += len(o.Faults)
+		s, err := ParseScript(strings.NewReader(text(&Script{Options: o})))
+		if err != nil || text(s) != text(&Script{Options: o}) {
+			t.Errorf("seed %d is not what its script says: %v", seed, err)
+		}
+	}
+	if faults == 0 {
+		t.Error("no fault in any small world")
+	}
+}
