@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,6 +36,9 @@ With --mutant the protocol is broken on purpose as that mutant does it (see "bft
 		RunE: func(_ *cobra.Command, args []string) error {
 			if runs < 1 {
 				return fmt.Errorf("--runs %d: at least 1 is needed", runs)
+			}
+			if oracle != "" && !slices.Contains(sim.Oracles(), oracle) {
+				return fmt.Errorf("--oracle %s: there is no such oracle; give one of %s", oracle, strings.Join(sim.Oracles(), " "))
 			}
 			script, err := from.script(args)
 			if err != nil {
