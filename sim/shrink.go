@@ -38,8 +38,10 @@ type shrinking struct {
 	err   error
 }
 
-// Do makes the run smaller for as long as the same oracle breaks: fewer faults, lies, messages, requests and
-// replicas, a plainer network and machine, a shorter time. It returns the smallest as a script, and its report.
+// Do looks for the failure in small clusters under the same adversary, and makes what it has found, or else the run
+// itself, smaller for as long as the same oracle breaks: fewer faults, lies, messages, requests and replicas, a plainer
+// network and machine, a shorter time. It returns the smallest as a script, and its report; ErrNoFailure if no
+// oracle breaks, or Oracle does not.
 func (s Shrink) Do() (*Script, *Report, error) {
 	x := &shrinking{Shrink: s, best: s.Options, tried: make(map[string]bool)}
 	if x.Runs == 0 {
