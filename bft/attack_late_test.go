@@ -100,3 +100,47 @@ func TestAttackStateWithheldUnderLoad(t *testing.T) {
 		t.Fatalf("nobody else was asked for the state:%s", c.describe())
 	}
 }
+
+// 25. A batch takes a client's later, smaller bundles before its earlier, larger one.
+func TestAttackBatchKeepsTheOrderOfAClient(t *testing.T) {
+	c := started(t, 4, func(cfg *bft.Config) { cfg.MaxBatchOps, cfg.MaxBundleOps, cfg.Pipeline = 16, 16, 1 })
+	c.commit(1)
+	c.hosts[0].slowChecker = true
+	ops := func(k int) (out [][]byte) {
+		for range k {
+			out = append(out, counter.Add(1))
+		}
+		return out
+	}
+	first := c.bundle(ops(2)...)
+	big := c.bundle(ops(12)...)
+	small := c.bundle(ops(1)...)
+	for i := range 3 { // so that a share is 4 operations
+		c.give(c.bundleOf(c.ring.NewKey([32]byte{60, byte(i)}), 0, 1, counter.Add(1)))
+	}
+	for _, b := range []*bft.Bundle{first, big, small} {
+		c.give(b)
+	}
+	c.settle()
+	c.hosts[0].slowChecker = false
+	for len(c.hosts[0].unchecked) > 0 {
+		c.hosts[0].check(0)
+	}
+	c.pass(bft.Second)
+	var order []string
+	for _, b := range c.hosts[1].batches {
+		for _, x := range b.Bundles {
+			switch x.Digest {
+			case first.Digest:
+				order = append(order, "first")
+			case big.Digest:
+				order = append(order, "big")
+			case small.Digest:
+				order = append(order, "small")
+			}
+		}
+	}
+	if len(order) != 3 || order[1] != "big" {
+		t.Errorf("executed in the order %v", order)
+	}
+}

@@ -180,10 +180,22 @@ func (c *cluster) wait(d bft.Time) {
 	}
 }
 
+// twinsTurn and mayAsk: peers answer the first of the statuses that one member sends within a short time, so
+// twins take turns.
+func (c *cluster) twinsTurn() bool { return c.now/(100*bft.Millisecond)%2 == 0 }
+
+func (c *cluster) mayAsk(h *host) bool {
+	for _, x := range c.extra {
+		if x.id == h.id {
+			return (x == h) == c.twinsTurn()
+		}
+	}
+	return true
+}
+
 func (c *cluster) tick() {
 	c.now += 10 * bft.Millisecond
-	// Peers answer the first of two statuses that one member sends at once: twins take turns.
-	first := c.now/(100*bft.Millisecond)%2 == 0
+	first := c.twinsTurn()
 	for _, h := range c.extra {
 		if first {
 			h.replica.Tick(c.now, c.now+h.skew)

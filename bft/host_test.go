@@ -364,6 +364,9 @@ func (h *host) part(q bft.PartRequest) *bft.SnapshotPart {
 
 // leaves puts a message on its way, once it was looked at.
 func (h *host) leaves(m bft.Outbound) {
+	if bft.MessageType(m.Frame[0]) == bft.TypeStatus && !h.c.mayAsk(h) {
+		return
+	}
 	h.examine(m.Frame)
 	if kind := bft.MessageType(m.Frame[0]); h.mute && kind != bft.TypeStatus && kind != bft.TypeFetch {
 		h.sent = append(h.sent, letter{h.id, m.To, m.Frame})

@@ -403,8 +403,9 @@ func (p *pool) batch(cfg *Config, r *Replica) (ids []Digest, bundles []*Bundle) 
 			}
 			n := taken[x.bundle.Client]
 			switch {
-			case n > 0 && n+len(x.bundle.Ops) > share:
+			case n > 0 && n+max(1, len(x.bundle.Ops)) > share:
 				beyond = append(beyond, x.bundle)
+				taken[x.bundle.Client] = cfg.MaxBatchOps + 1 // what it asked for later waits too
 			case !take(x.bundle):
 				return ids, bundles
 			default:
