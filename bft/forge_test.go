@@ -121,7 +121,7 @@ func (c *cluster) tell(to bft.ReplicaID, v bft.View, x vote, signers ...int) {
 
 // checkpointOf is a member's checkpoint.
 func (c *cluster) checkpointOf(signer int, i bft.CheckpointInfo) *bftpb.Envelope {
-	return c.envelope(signer, bft.TypeCheckpoint, &bftpb.Checkpoint{Seq: uint64(i.Seq), State: i.State[:], History: i.History[:]})
+	return c.envelope(signer, bft.TypeCheckpoint, &bftpb.Checkpoint{Seq: uint64(i.Seq), State: i.State[:], History: i.History[:], ScheduledEnd: uint64(i.ScheduledEnd)})
 }
 
 func (c *cluster) checkpointCert(i bft.CheckpointInfo, signers ...int) (es []*bftpb.Envelope) {

@@ -62,8 +62,8 @@ func TestRule02CertificatesAreBound(t *testing.T) {
 		b := c.bundle(counter.Add(1))
 		p, q := proposal(c.now, b), proposal(c.now+1, b)
 		info := bft.CheckpointInfo{Seq: 8, State: crypto.Hash("s"), History: crypto.Hash("h")}
-		other := info
-		other.State = crypto.Hash("other")
+		other, otherHistory, otherEnd := info, info, info
+		other.State, otherHistory.History, otherEnd.ScheduledEnd = crypto.Hash("other"), crypto.Hash("other"), 16
 		// The certificate is of view 1, whose primary is member 1.
 		voters := c.backups(1, c.quorum()-1)
 		cases := []struct {
@@ -98,6 +98,8 @@ func TestRule02CertificatesAreBound(t *testing.T) {
 			{"a checkpoint signer twice", func(x *certificates) { x.cert[1] = x.cert[0] }},
 			{"too few checkpoints", func(x *certificates) { x.cert = x.cert[1:] }},
 			{"checkpoints that differ", func(x *certificates) { x.cert[1] = c.checkpointOf(1, other) }},
+			{"checkpoints whose histories differ", func(x *certificates) { x.cert[1] = c.checkpointOf(1, otherHistory) }},
+			{"checkpoints whose scheduled ends differ", func(x *certificates) { x.cert[1] = c.checkpointOf(1, otherEnd) }},
 			{"no proof of the stable checkpoint", func(x *certificates) { x.cert = nil }},
 			{"another checkpoint than claimed", func(x *certificates) { x.stable.Seq = 16; x.header = c.header(1, 1, 17, p) }},
 			{"a number outside the window", func(x *certificates) {

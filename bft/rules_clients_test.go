@@ -1,12 +1,14 @@
 package bft_test
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"testing"
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/bft/bftpb"
+	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/node/app/counter"
 )
 
@@ -429,5 +431,20 @@ func TestRule26AFloodKeepsNobodyElseWaiting(t *testing.T) {
 	})
 	if at > before+3 {
 		t.Errorf("it is in batch %d, after %d with another client's requests", at, at-before-1)
+	}
+}
+
+// A request that was signed for another cluster is none here.
+func TestRule23ARequestBindsItsCluster(t *testing.T) {
+	payload := []byte("payload")
+	if bytes.Equal(bft.RequestSigningBytes(crypto.Hash("one"), payload), bft.RequestSigningBytes(crypto.Hash("other"), payload)) {
+		t.Error("what is signed does not name the cluster")
+	}
+	c := started(t, 4, nil)
+	b := c.bundle(counter.Add(1))
+	foreign := *b
+	foreign.Signature = c.client.Sign(bft.RequestSigningBytes(crypto.Hash("other"), b.Payload))
+	if c.ring.Verify(b.Client, bft.RequestSigningBytes(c.cfg.Cluster, b.Payload), foreign.Signature) {
+		t.Error("a signature for another cluster holds here")
 	}
 }

@@ -614,3 +614,28 @@ func TestRule07FarNewViewHidesNoOther(t *testing.T) {
 		t.Fatalf("view 1 is not entered: %+v", i)
 	}
 }
+
+// What a replica voted for it keeps although a view begins that does not name it: the next one may (rules 4 and 9).
+func TestRule09ABodyVotedForOutlivesAViewWithoutIt(t *testing.T) {
+	c := started(t, 4, nil)
+	h := c.alone(2)
+	b := c.bundle(counter.Add(1))
+	c.give(b, 2)
+	p := proposal(c.now, b)
+	must(t, c.hand(letter{0, 2, c.prePrepare(0, 0, 1, b)}))
+	if _, ok := h.voted(bft.PhasePrepare, 0, 1); !ok {
+		t.Fatal("no prepare")
+	}
+	c.enter(h, 1) // its new-view stands on those who had not prepared
+	h.sent = nil
+	must(t, c.hand(letter{3, 2, c.frame(bft.TypeFetch, &bftpb.Fetch{Kind: 2, Digests: p.Body[:]})}))
+	h.turn()
+	for _, l := range h.sentKind(bft.TypeData) {
+		var d bftpb.Data
+		must(t, d.UnmarshalVT(l.frame[1:]))
+		if len(d.Bodies) == 1 && bytes.Equal(d.Bodies[0].Bundles, b.Digest[:]) {
+			return
+		}
+	}
+	t.Error("it has the body no more")
+}
