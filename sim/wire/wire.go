@@ -120,8 +120,11 @@ func DigestOf(b []byte) (d bft.Digest) {
 	return d
 }
 
-// Digest identifies an envelope as bft does.
+// Digest identifies an envelope as bft does; that of none is zero.
 func Digest(e *bftpb.Envelope) bft.Digest {
+	if e == nil {
+		return bft.Digest{}
+	}
 	x := bft.Envelope{Type: bft.MessageType(e.Type), Signer: bft.ReplicaID(e.Signer), Epoch: bft.Epoch(e.Epoch), Payload: e.Payload}
 	copy(x.Signature[:], e.Signature)
 	return x.Digest()
