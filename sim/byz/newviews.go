@@ -24,7 +24,9 @@ func newNewViews(env Env) newViews {
 func (a *newViews) Receive(_ bft.ReplicaID, frame []byte) bool {
 	switch wire.TypeOf(frame) {
 	case bft.TypeViewChange:
-		a.learn(wire.Envelope(frame))
+		if e := wire.Envelope(frame); e != nil {
+			a.learn(e)
+		}
 	case bft.TypeNewView:
 		return !a.own(wire.Envelope(frame))
 	}
