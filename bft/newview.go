@@ -332,6 +332,7 @@ func (r *Replica) enterView(nv *newView, vcs []*viewChange, o selection) {
 	r.record(keyUsed(), dataFrame(&data{viewChanges: vcs})[1:])
 	r.inO = o.maxS
 	r.lowerMark(o.maxS)
+	r.reads.begin(r.now)
 	for s, x := range r.slots {
 		delete(r.lacking, s)
 		x.since = r.now

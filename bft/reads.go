@@ -53,6 +53,13 @@ func (r *Replica) releaseReads() {
 	x.waiting = keep
 }
 
+// begin times the waiting reads from now on: an earlier primary's time is not the present one's (rule 13).
+func (x *reading) begin(now Time) {
+	for i := range x.waiting {
+		x.waiting[i].since = now
+	}
+}
+
 // lowerMark: a new-view proves that nothing above max-s committed in earlier views, so that
 // commits which never came to anything do not hold up reads.
 func (r *Replica) lowerMark(maxS Seq) {

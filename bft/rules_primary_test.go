@@ -145,6 +145,38 @@ func TestRule13WaitingReadsAreTimed(t *testing.T) {
 	}
 }
 
+// A read that has waited through a view change gives the new primary all of its time: else every view would end as it
+// begins.
+func TestRule13ReadsAreTimedAnewInEachView(t *testing.T) {
+	c := started(t, 4, nil)
+	c.commit(1)
+	h := c.alone(2)
+	b := c.bundle(counter.Add(1))
+	p := proposal(c.now, b)
+	c.give(b, 2)
+	must(t, c.hand(letter{0, 2, c.prePrepare(0, 0, 2, b)}))
+	c.tell(2, 0, prepare(2, p), 1, 3)
+	for id := range bft.ReadID(3) {
+		must(t, h.replica.Read(id))
+	}
+	c.wait(3 * bft.Second)
+	if !h.info().Changing {
+		t.Fatal("a read waits for ever")
+	}
+	one := c.certify(0, 1, h.batches[0].Proposal, 1, 3)
+	c.enter(h, 1, one, c.certify(0, 2, p, 1, 3))
+	for range 2 {
+		c.wait(h.info().Timeout / 2)
+		if i := h.info(); i.View != 1 || i.Changing || len(h.reads) != 0 {
+			t.Fatalf("the new primary had no time: %+v", i)
+		}
+	}
+	c.wait(h.info().Timeout)
+	if !h.info().Changing {
+		t.Fatal("a read waits for ever in the second view")
+	}
+}
+
 // A timer ends once executed state would no longer propose the request.
 func TestRule13TimerEndsWhenDecidedOrSuperseded(t *testing.T) {
 	c := started(t, 4, nil)

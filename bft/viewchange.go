@@ -92,6 +92,7 @@ func (r *Replica) tickView() {
 		for _, x := range r.slots {
 			x.since = max(r.now, 1)
 		}
+		r.reads.begin(r.now)
 		return
 	}
 	if len(r.reads.waiting) > 0 && r.now-r.reads.waiting[0].since > t {
