@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/baluarte-bft/baluarte/bench"
 )
@@ -44,11 +45,8 @@ func runCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 		Example: runExample,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.Validate(); err != nil {
-				return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
-			}
-			if f := cmd.Flags(); o.Dir != "" && f.Changed("nodes") {
-				return usageError{fmt.Errorf("--nodes is for a cluster that is made here: leave it or --dir out")}
+			if err := checkLoad(cmd, &o); err != nil {
+				return err
 			}
 			debug.SetGCPercent(loadGCPercent)
 			var p *progressLine
@@ -69,7 +67,13 @@ func runCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 			return result.WriteTable(stdout)
 		},
 	}
-	f := cmd.Flags()
+	addLoadFlags(cmd.Flags(), &o)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// addLoadFlags adds the flags that say what to measure, which run and sweep have in common.
+func addLoadFlags(f *pflag.FlagSet, o *bench.Options) {
 	f.IntVar(&o.Clients, "clients", o.Clients, "number of clients, each with its own key and channels")
 	f.IntVar(&o.Depth, "depth", o.Depth, "operations that each client keeps outstanding")
 	f.DurationVar(&o.Duration, "duration", o.Duration, "measured time")
@@ -82,8 +86,17 @@ func runCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 	f.IntVar(&o.Nodes, "nodes", o.Nodes, "replicas of the cluster that is made here")
 	f.StringVar(&o.Program, "bftnode", o.Program, "program of the replicas, instead of building it")
 	f.StringVar(&o.Profiles, "pprof", o.Profiles, "write CPU profiles of the load and of the replicas to this directory")
-	f.BoolVar(&asJSON, "json", false, "print JSON")
-	return cmd
+}
+
+// checkLoad refuses what cannot be measured.
+func checkLoad(cmd *cobra.Command, o *bench.Options) error {
+	if err := o.Validate(); err != nil {
+		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	}
+	if f := cmd.Flags(); o.Dir != "" && f.Changed("nodes") {
+		return usageError{fmt.Errorf("--nodes is for a cluster that is made here: leave it or --dir out")}
+	}
+	return nil
 }
 
 // progressLine shows progress in one line of a terminal, which it writes again and again.
