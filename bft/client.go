@@ -13,7 +13,8 @@ import (
 type ClientConfig struct {
 	// Key is the client's public key; whoever drives the client signs with the private one.
 	Key ClientID
-	// Cluster is the digest of the genesis manifest, Epoch the epoch that N members are of.
+	// Cluster is the digest of the genesis manifest, Epoch the epoch that N members are of. One member
+	// is a server without replicas, which is believed.
 	Cluster Digest
 	Epoch   Epoch
 	N       int
@@ -91,7 +92,8 @@ func (c *ClientConfig) complete() error {
 			errs = append(errs, fmt.Errorf("client: "+format, args...))
 		}
 	}
-	bad(c.N >= 4 && c.N <= MaxMembers, "replicas: %d is not within 4 to %d", c.N, MaxMembers)
+	// One alone is a server without replicas, which tolerates nothing: the reference of measurements.
+	bad(c.N == 1 || c.N >= 4 && c.N <= MaxMembers, "replicas: %d is not within 4 to %d", c.N, MaxMembers)
 	bad(!c.Cluster.IsZero(), "cluster: the cluster id is not set")
 	bad(c.Seed != [32]byte{}, "seed: not drawn")
 	bad(c.MaxBundleOps >= 1 && c.MaxBundleOps <= WindowOps, "max bundle operations: %d is not within 1 to %d", c.MaxBundleOps, WindowOps)

@@ -196,6 +196,31 @@ func TestRule27FPlusOneAlike(t *testing.T) {
 	}
 }
 
+// A server without replicas has f = 0: its one reply decides, whether it answers a bundle or a read.
+func TestClientOfOneServer(t *testing.T) {
+	r := newRig(t, rigConfig(1))
+	r.invoke(1, "a")
+	r.tick(0)
+	b, replier := r.lastRequest()
+	if replier != 0 {
+		t.Errorf("replica %d was named to answer, want the only one", replier)
+	}
+	r.reply(0, b, 7, replier, "A")
+	r.want(1, "A")
+	r.query(2, "b", Linearizable)
+	r.tick(0)
+	r.answer(0, r.lastQuery(), "B")
+	r.want(2, "B")
+	r.c.ReplicaDown(0)
+	r.invoke(3, "c")
+	r.tick(Second)
+	r.c.ReplicaUp(0)
+	r.pump()
+	b, replier = r.lastRequest()
+	r.reply(0, b, 7, replier, "C")
+	r.want(3, "C")
+}
+
 // What a replica says last is its vote, so that one that could not yet answer is not lost.
 func TestRule27LastVoteCounts(t *testing.T) {
 	r := newRig(t, rigConfig(4))

@@ -24,6 +24,9 @@ type Options struct {
 	NoWait bool
 	// MaxCalls bounds the calls that have not ended; 0 means 8,192.
 	MaxCalls int
+	// Unreplicated: the manifest has one member, a server without replicas, whose single reply is
+	// believed. It is the reference that measurements compare a cluster with; bftnode serves none.
+	Unreplicated bool
 }
 
 // Option changes Options.
@@ -40,6 +43,9 @@ func NoWait() Option { return func(p *Options) { p.NoWait = true } }
 
 // MaxCalls sets Options.MaxCalls.
 func MaxCalls(n int) Option { return func(p *Options) { p.MaxCalls = n } }
+
+// Unreplicated sets Options.Unreplicated.
+func Unreplicated() Option { return func(p *Options) { p.Unreplicated = true } }
 
 // Client calls a cluster; see the package. One goroutine owns the protocol's client; all others
 // reach it through what mu guards.
@@ -124,7 +130,12 @@ func newClient(manifest *config.Manifest, key *crypto.PrivateKey, o Options) (*C
 	if manifest == nil || key == nil {
 		return nil, errors.New("client: a manifest and a key are needed")
 	}
-	if err := manifest.Validate(); err != nil {
+	if o.Unreplicated {
+		// What a manifest of a cluster must have, its replicas, this one must not.
+		if n := len(manifest.Members); n != 1 {
+			return nil, fmt.Errorf("client: manifest: %d members, where a server without replicas is one", n)
+		}
+	} else if err := manifest.Validate(); err != nil {
 		return nil, fmt.Errorf("client: manifest: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	n := len(manifest.Members)
