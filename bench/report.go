@@ -55,6 +55,9 @@ func (res *Result) WriteTable(w io.Writer) error {
 	if err := res.writeProcesses(w); err != nil {
 		return err
 	}
+	if err := res.writeUsage(w); err != nil {
+		return err
+	}
 	for _, warning := range res.Warnings {
 		if _, err := fmt.Fprintln(w, "warning:", warning); err != nil {
 			return err
@@ -72,16 +75,45 @@ func (res *Result) writeProcesses(w io.Writer) error {
 		return err
 	}
 	t := newTable(w)
-	t.row("PROCESS", "CPU S", "KERNEL S", "US/OP", "OPS/BUNDLE", "OPS/BATCH", "BATCH/FSYNC", "SIGNED/OP", "VERIFIED/OP", "BYTES IN+OUT/OP", "RSS MIB", "GC/S")
+	t.row("PROCESS", "CPU S", "KERNEL S", "US/OP", "OPS/BUNDLE", "OPS/BATCH", "BATCH/FSYNC", "SIGNED/OP", "VERIFIED/OP", "FSYNCS/OP", "BYTES IN+OUT/OP", "MESSAGES IN+OUT/OP", "GC/S")
 	for _, p := range res.Processes {
 		cells := []string{p.Name, short(p.CPUSeconds), short(p.CPUSystemSeconds), short(p.CPUMicrosPerOp)}
 		if k := p.Work; k != nil {
-			cells = append(cells, short(k.OpsPerBundle), short(k.OpsPerBatch), short(k.BatchesPerFsync), short(k.SignedPerOp), short(k.VerifiedPerOp),
-				short(k.BytesInPerOp)+"+"+short(k.BytesOutPerOp), short(k.ResidentMiB), short(k.GCPerSecond))
+			cells = append(cells, short(k.OpsPerBundle), short(k.OpsPerBatch), short(k.BatchesPerFsync), short(k.SignedPerOp), short(k.VerifiedPerOp), short(k.FsyncsPerOp),
+				short(k.BytesInPerOp)+"+"+short(k.BytesOutPerOp), short(k.MessagesInPerOp)+"+"+short(k.MessagesOutPerOp), short(k.GCPerSecond))
 		}
 		t.row(cells...)
 	}
 	return t.end()
+}
+
+// writeUsage writes how memory and disk use went over the measured time.
+func (res *Result) writeUsage(w io.Writer) error {
+	if len(res.Usage) == 0 {
+		return nil
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	t := newTable(w)
+	t.row("MIB", "RSS FIRST", "LAST", "HIGHEST", "PER MINUTE", "DISK FIRST", "LAST", "HIGHEST", "PER MINUTE")
+	for i := range res.Usage {
+		u := &res.Usage[i]
+		t.row(append(append([]string{u.Name}, u.ResidentMiB.cells()...), u.DiskMiB.cells()...)...)
+	}
+	return t.end()
+}
+
+// cells are the figures of a track, which may be nil.
+func (t *Track) cells() []string {
+	if t == nil {
+		return []string{"-", "-", "-", "-"}
+	}
+	slope := "-"
+	if t.PerMinute != nil {
+		slope = fmt.Sprintf("%+.2f", *t.PerMinute)
+	}
+	return []string{short(t.First), short(t.Last), short(t.Highest), slope}
 }
 
 func (res *Result) otherText() string {

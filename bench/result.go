@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/HdrHistogram/hdrhistogram-go"
+
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/node/config"
 )
@@ -17,6 +19,8 @@ import (
 // Result is what a measurement found, and under which conditions. The names of its JSON are
 // stable.
 type Result struct {
+	// Started is when the measurement was prepared.
+	Started time.Time `json:"started"`
 	// OpsPerSecond counts the operations that ended within the measured time with f+1 equal results.
 	OpsPerSecond float64 `json:"ops_per_s"`
 	// Latencies in milliseconds, from the submission by the caller to the result.
@@ -52,6 +56,8 @@ type Result struct {
 	// OtherCores is how many cores other processes of this machine used meanwhile; -1 where the system
 	// does not tell.
 	OtherCores float64 `json:"other_cores"`
+	// Usage is the memory and disk use of the load process and of the replicas on this machine, over time.
+	Usage []Usage `json:"usage"`
 	// ViewFrom and ViewTo are the highest views seen before and after.
 	ViewFrom uint64 `json:"view_from"`
 	ViewTo   uint64 `json:"view_to"`
@@ -60,6 +66,9 @@ type Result struct {
 	Machine  Machine  `json:"machine"`
 	// Warnings say what takes from the worth of the figures.
 	Warnings []string `json:"warnings"`
+
+	// hist is what the latencies were read from; nil in a result that was read from a file.
+	hist *hdrhistogram.Histogram
 }
 
 // Process is what one process used in the measured time.
@@ -78,18 +87,20 @@ type Process struct {
 
 // Work is what a replica did for its clients, by its own count, around the measured time.
 type Work struct {
-	OpsPerBundle    float64 `json:"ops_per_bundle"`
-	OpsPerBatch     float64 `json:"ops_per_batch"`
-	SignedPerOp     float64 `json:"signed_per_op"`
-	VerifiedPerOp   float64 `json:"verified_per_op"` // signatures of clients and members
-	FsyncsPerOp     float64 `json:"fsyncs_per_op"`
-	BytesInPerOp    float64 `json:"bytes_in_per_op"`
-	BytesOutPerOp   float64 `json:"bytes_out_per_op"`
-	BundlesRefused  float64 `json:"bundles_refused"` // for now, for lack of room
-	FramesDropped   float64 `json:"frames_dropped"`  // from and to peers
-	ResidentMiB     float64 `json:"resident_mib"`    // at the end
-	GCPerSecond     float64 `json:"gc_per_s"`
-	BatchesPerFsync float64 `json:"batches_per_fsync"`
+	OpsPerBundle     float64 `json:"ops_per_bundle"`
+	OpsPerBatch      float64 `json:"ops_per_batch"`
+	SignedPerOp      float64 `json:"signed_per_op"`
+	VerifiedPerOp    float64 `json:"verified_per_op"` // signatures of clients and members
+	FsyncsPerOp      float64 `json:"fsyncs_per_op"`
+	BytesInPerOp     float64 `json:"bytes_in_per_op"`
+	BytesOutPerOp    float64 `json:"bytes_out_per_op"`
+	MessagesInPerOp  float64 `json:"messages_in_per_op"` // from and to clients and members
+	MessagesOutPerOp float64 `json:"messages_out_per_op"`
+	BundlesRefused   float64 `json:"bundles_refused"` // for now, for lack of room
+	FramesDropped    float64 `json:"frames_dropped"`  // from and to peers
+	ResidentMiB      float64 `json:"resident_mib"`    // at the end
+	GCPerSecond      float64 `json:"gc_per_s"`
+	BatchesPerFsync  float64 `json:"batches_per_fsync"`
 }
 
 // Settings are the conditions that were chosen.
@@ -136,6 +147,7 @@ func (r *run) describe() {
 	o, m := r.o, r.cluster.manifest
 	n, p := len(m.Members), &m.Protocol
 	s := &r.result.Settings
+	r.result.Started = time.Now()
 	*s = Settings{N: n, F: bft.MaxFaulty(n), Clients: o.Clients, Depth: o.Depth, Service: o.Service, Operation: o.operation(), SizeBytes: o.Size,
 		WarmupSeconds: o.Warmup.Seconds(), DurationSeconds: o.Duration.Seconds(),
 		BundleOps: p.BundleOps, CheckpointInterval: p.CheckpointInterval, Window: p.Window, Pipeline: p.Pipeline,
@@ -205,6 +217,7 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 func (res *Result) fill(t tally, duration time.Duration, unanswered int) {
 	const microsPerMilli = 1000.0
 	quantile := func(q float64) float64 { return float64(t.hist.ValueAtQuantile(q)) / microsPerMilli }
+	res.hist = t.hist
 	res.Ops = uint64(t.hist.TotalCount())
 	res.OpsPerSecond = float64(res.Ops) / duration.Seconds()
 	if res.Ops > 0 {
@@ -251,7 +264,7 @@ const busyCores = 0.1
 
 // addCosts takes over what the processes used between the two samples.
 func (res *Result) addCosts(m *meter) {
-	res.Timeline = m.timeline
+	res.Timeline, res.Usage = m.timeline, m.usage.stop()
 	res.OtherCores = -1
 	first, last := &m.first, &m.last
 	all := time.Duration(0)
@@ -318,17 +331,19 @@ func workBetween(first, last map[string]float64, o *Options) *Work {
 	const mebibyte = 1 << 20
 	batches, fsyncs := count("baluarte_batches_executed_total"), count("baluarte_store_commits_total")
 	return &Work{
-		OpsPerBundle:    ratio(ops, count("baluarte_bundles_executed_total")),
-		OpsPerBatch:     ratio(ops, batches),
-		SignedPerOp:     count("baluarte_signatures_made_total") / ops,
-		VerifiedPerOp:   count("baluarte_signatures_verified_total", "baluarte_client_signatures_checked_total") / ops,
-		FsyncsPerOp:     fsyncs / ops,
-		BatchesPerFsync: ratio(batches, fsyncs),
-		BytesInPerOp:    count("baluarte_client_bytes_received_total", "baluarte_peer_bytes_received_total") / ops,
-		BytesOutPerOp:   count("baluarte_client_bytes_sent_total", "baluarte_peer_bytes_sent_total") / ops,
-		BundlesRefused:  count("baluarte_busy_total"),
-		FramesDropped:   count("baluarte_peer_frames_dropped_total", "baluarte_peer_frames_unsent_total"),
-		ResidentMiB:     last["process_resident_memory_bytes"] / mebibyte,
-		GCPerSecond:     count("go_gc_duration_seconds_count") / o.Duration.Seconds(),
+		OpsPerBundle:     ratio(ops, count("baluarte_bundles_executed_total")),
+		OpsPerBatch:      ratio(ops, batches),
+		SignedPerOp:      count("baluarte_signatures_made_total") / ops,
+		VerifiedPerOp:    count("baluarte_signatures_verified_total", "baluarte_client_signatures_checked_total") / ops,
+		FsyncsPerOp:      fsyncs / ops,
+		BatchesPerFsync:  ratio(batches, fsyncs),
+		BytesInPerOp:     count("baluarte_client_bytes_received_total", "baluarte_peer_bytes_received_total") / ops,
+		BytesOutPerOp:    count("baluarte_client_bytes_sent_total", "baluarte_peer_bytes_sent_total") / ops,
+		MessagesInPerOp:  count("baluarte_client_frames_received_total", "baluarte_peer_frames_received_total") / ops,
+		MessagesOutPerOp: count("baluarte_client_frames_sent_total", "baluarte_peer_frames_sent_total") / ops,
+		BundlesRefused:   count("baluarte_busy_total"),
+		FramesDropped:    count("baluarte_peer_frames_dropped_total", "baluarte_peer_frames_unsent_total"),
+		ResidentMiB:      last["process_resident_memory_bytes"] / mebibyte,
+		GCPerSecond:      count("go_gc_duration_seconds_count") / o.Duration.Seconds(),
 	}
 }

@@ -201,6 +201,7 @@ type meter struct {
 	samples           sync.WaitGroup
 	started, finished bool
 	profiles          *profiler
+	usage             *usageWatch
 	err               error
 
 	lastNow   int64 // of the last tick
@@ -243,6 +244,7 @@ func rate(n uint64, nanoseconds int64) float64 {
 
 func (m *meter) begin() {
 	m.samples.Go(func() { m.first = takeSample(m.ctx, m.replicas) })
+	m.usage = watchUsage(m.run.cluster.dir, m.replicas)
 	if dir := m.run.o.Profiles; dir != "" {
 		m.profiles, m.err = startProfiles(m.ctx, dir, m.run.cluster, m.replicas, m.run.o.Duration)
 	}
@@ -252,12 +254,14 @@ func (m *meter) end() {
 	if m.profiles != nil {
 		m.err = m.profiles.stop()
 	}
+	m.usage.stop()
 	m.samples.Wait() // the first one
 	m.samples.Go(func() { m.last = takeSample(m.ctx, m.replicas) })
 }
 
 // finish waits for what was begun.
 func (m *meter) finish() error {
+	m.usage.stop()
 	m.samples.Wait()
 	if m.profiles != nil {
 		m.err = errors.Join(m.err, m.profiles.stop())

@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"runtime"
@@ -49,6 +50,30 @@ func processTime(pid int) (processorTime, bool) {
 	u, errU := strconv.ParseInt(fields[user], 10, 64)
 	s, errS := strconv.ParseInt(fields[system], 10, 64)
 	return processorTime{user: time.Duration(u) * tick, system: time.Duration(s) * tick}, errU == nil && errS == nil
+}
+
+// residentBytes is the memory that a process of this machine holds.
+func residentBytes(pid int) (int64, bool) {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, false
+	}
+	fields := strings.Fields(string(data))
+	if len(fields) < 2 {
+		return 0, false
+	}
+	pages, err := strconv.ParseInt(fields[1], 10, 64)
+	// A process that has ended and is not yet waited for has none.
+	return pages * int64(os.Getpagesize()), err == nil && pages > 0
+}
+
+// allocatedBytes is what a file takes on the disk: databases allocate ahead of what they write.
+func allocatedBytes(info fs.FileInfo) int64 {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		const blockBytes = 512 // of st_blocks, whatever the file system
+		return s.Blocks * blockBytes
+	}
+	return info.Size()
 }
 
 // machineTime is the processor time that the machine has spent on anything.

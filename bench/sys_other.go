@@ -3,6 +3,7 @@
 package bench
 
 import (
+	"io/fs"
 	"os/exec"
 	"time"
 )
@@ -12,6 +13,8 @@ import (
 func threadTime() time.Duration             { return 0 }
 func ownTime() (processorTime, bool)        { return processorTime{}, false }
 func processTime(int) (processorTime, bool) { return processorTime{}, false }
+func residentBytes(int) (int64, bool)       { return 0, false }
+func allocatedBytes(info fs.FileInfo) int64 { return info.Size() }
 func machineTime() (time.Duration, bool)    { return 0, false }
 func processorName() string                 { return "" }
 func kernelName() string                    { return "" }
