@@ -7,8 +7,6 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
-
-	"github.com/baluarte-bft/baluarte/crypto"
 )
 
 // scenario is a client among n replicas of which f lie, in a network that loses, repeats and
@@ -269,52 +267,4 @@ func FuzzClientStep(f *testing.F) {
 			t.Fatalf("results %v", r.results)
 		}
 	})
-}
-
-// BenchmarkClient is one operation's way through Invoke, a bundle of 128, the replies of all four
-// replicas (one in full, three digests) and its result; signing is not included.
-func BenchmarkClient(b *testing.B) {
-	ring := crypto.NewFastRing()
-	key := ring.NewKey([32]byte{7})
-	cfg := rigConfig(4)
-	cfg.Key = key.Public()
-	c, err := NewClient(cfg)
-	if err != nil {
-		b.Fatal(err)
-	}
-	c.Tick(0, rigClock)
-	op := make([]byte, 16)
-	const bundle = 128
-	results := make([][]byte, bundle)
-	for i := range results {
-		results[i] = make([]byte, 9)
-	}
-	b.ReportAllocs()
-	ended := 0
-	var replies [4][]byte
-	for n := 0; n < b.N; n += bundle {
-		for i := range bundle {
-			if err := c.Invoke(CallID(n+i), op, CallOptions{}); err != nil {
-				b.Fatal(err)
-			}
-		}
-		ready, _ := c.Ready()
-		c.Signed(ready.Sign[0].ID, crypto.Signature{})
-		c.Ready()
-		b.StopTimer()
-		req := c.bundles[0]
-		for id := range ReplicaID(4) {
-			replies[id] = ReplyFrame(id, 0, &req.Bundle, 5, results, req.replier)
-		}
-		b.StartTimer()
-		for id := range ReplicaID(4) {
-			c.Step(id, replies[id])
-		}
-		ready, _ = c.Ready()
-		ended += len(ready.Results)
-		c.Tick(Time(n), rigClock)
-	}
-	if ended < b.N {
-		b.Fatalf("%d of %d ended", ended, b.N)
-	}
 }
