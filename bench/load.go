@@ -27,29 +27,34 @@ func newHistogram() *hdrhistogram.Histogram {
 
 // clock is the time of a load: nanoseconds since it began. What ends within [from, to) is measured.
 type clock struct {
-	begin    time.Time
+	now      func() int64
 	from, to int64
 }
 
 func newClock(warmup, duration time.Duration) *clock {
-	return &clock{begin: time.Now(), from: int64(warmup), to: int64(warmup + duration)}
+	begin := time.Now()
+	return &clock{now: func() int64 { return int64(time.Since(begin)) }, from: int64(warmup), to: int64(warmup + duration)}
 }
 
-func (c *clock) now() int64 { return int64(time.Since(c.begin)) }
+// measures tells whether a moment is within the measured time.
+func (c *clock) measures(at int64) bool { return at >= c.from && at < c.to }
 
 // worker is the load of one client.
 type worker struct {
 	load  *load
 	issue issue
-	check func([]byte) error
+	check func(kind, []byte) error
 	clock *clock
-	slots []slot
+	slots []slot    // of a closed loop
+	calls openCalls // of an open loop
 
 	// completed counts results at any time, for progress.
 	completed atomic.Uint64
-	// hist and slowest are of the goroutine on which the client calls back, and may be read once the
-	// client is closed. slowest is the longest latency of those that ended after the measured time.
-	hist    *hdrhistogram.Histogram
+	// These are of the goroutine on which the client calls back, and may be read once the client is
+	// closed. hists has the latencies by kind, made with the first of each; ended counts the results
+	// within the measured time; slowest is the longest latency of those that ended after it.
+	hists   [kinds]*hdrhistogram.Histogram
+	ended   uint64
 	slowest int64
 
 	mu     sync.Mutex
@@ -62,6 +67,7 @@ type slot struct {
 	w     *worker
 	next  source
 	start int64
+	kind  kind
 	done  func([]byte, error)
 }
 
@@ -79,8 +85,9 @@ func (s *slot) submit(now int64) {
 		w.load.slotEnded()
 		return
 	}
-	s.start = now
-	if err := w.issue(s.next(), s.done); err != nil {
+	op := s.next()
+	s.start, s.kind = now, op.kind
+	if err := w.issue(op, s.done); err != nil {
 		s.failed(now, err)
 	}
 }
@@ -91,7 +98,7 @@ func (s *slot) ended(result []byte, err error) {
 	w := s.w
 	now := w.clock.now()
 	if err == nil {
-		err = w.check(result)
+		err = w.check(s.kind, result)
 	}
 	if err != nil {
 		s.failed(now, err)
@@ -100,7 +107,8 @@ func (s *slot) ended(result []byte, err error) {
 	switch {
 	case now < w.clock.from:
 	case now < w.clock.to:
-		record(w.hist, now-s.start)
+		w.record(s.kind, now-s.start)
+		w.ended++
 	default:
 		w.slowest = max(w.slowest, now-s.start)
 	}
@@ -108,27 +116,36 @@ func (s *slot) ended(result []byte, err error) {
 	s.submit(now)
 }
 
-func record(h *hdrhistogram.Histogram, nanoseconds int64) {
+func (w *worker) record(k kind, nanoseconds int64) {
+	if w.hists[k] == nil {
+		w.hists[k] = newHistogram()
+	}
 	// Within the bounds it cannot fail.
-	_ = h.RecordValue(min(max(nanoseconds/1000, histogramLowest), histogramHighest))
+	_ = w.hists[k].RecordValue(min(max(nanoseconds/1000, histogramLowest), histogramHighest))
 }
 
 // failed counts an error, and has the slot go on after a pause.
 func (s *slot) failed(now int64, err error) {
 	w := s.w
-	if now >= w.clock.from && now < w.clock.to {
-		w.mu.Lock()
-		w.errors[errorKind(err)]++
-		if w.sample == nil {
-			w.sample = err
-		}
-		w.mu.Unlock()
-	}
+	w.countError(now, err)
 	if w.load.stop.Load() {
 		w.load.slotEnded()
 		return
 	}
 	time.AfterFunc(retryPause, func() { s.submit(w.clock.now()) })
+}
+
+// countError counts an error that belongs to this moment.
+func (w *worker) countError(at int64, err error) {
+	if !w.clock.measures(at) {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.errors[errorKind(err)]++
+	if w.sample == nil {
+		w.sample = err
+	}
 }
 
 // errorKinds are the errors that are told apart, the more particular first.
@@ -161,25 +178,33 @@ type load struct {
 	clock   *clock
 	stop    atomic.Bool // no new operations
 	workers []*worker
-	open    atomic.Int64 // slots that go on
+	open    atomic.Int64 // slots that go on, or calls of an open loop that have not ended
 	drained chan struct{}
+	pacer   *pacer        // of an open loop
+	stopped chan struct{} // closed with stop
 	// drainTimeout bounds the wait for what is outstanding when the time is over.
 	drainTimeout time.Duration
 }
 
 func newLoad(clock *clock) *load {
-	return &load{clock: clock, drained: make(chan struct{}), drainTimeout: drainTimeout}
+	return &load{clock: clock, drained: make(chan struct{}), stopped: make(chan struct{}), drainTimeout: drainTimeout}
 }
 
-// add makes the worker of one more client.
+func (l *load) newWorker(load workload, issue issue) *worker {
+	w := &worker{load: l, issue: issue, check: load.check, clock: l.clock, errors: map[string]uint64{}}
+	l.workers = append(l.workers, w)
+	return w
+}
+
+// add makes the worker of one more client, which keeps depth operations outstanding.
 func (l *load) add(depth int, load workload, issue issue) {
-	w := &worker{load: l, issue: issue, check: load.check, clock: l.clock, slots: make([]slot, depth),
-		hist: newHistogram(), errors: map[string]uint64{}}
+	at := len(l.workers)
+	w := l.newWorker(load, issue)
+	w.slots = make([]slot, depth)
 	for i := range w.slots {
 		s := &w.slots[i]
-		s.w, s.next, s.done = w, load.source(len(l.workers), i), s.ended
+		s.w, s.next, s.done = w, load.source(at, i), s.ended
 	}
-	l.workers = append(l.workers, w)
 	l.open.Add(int64(depth))
 }
 
@@ -193,8 +218,17 @@ func (l *load) slotEnded() {
 // bounded time: a cluster that has stopped answers nothing. It returns how many operations had not
 // ended then. It calls tick about each sampleEvery.
 func (l *load) run(ctx context.Context, tick func(now int64, completed uint64)) (unanswered int) {
-	for _, w := range l.workers {
-		w.begin()
+	paced := make(chan struct{})
+	if l.pacer != nil {
+		go func() {
+			defer close(paced)
+			l.pacer.run()
+		}()
+	} else {
+		close(paced)
+		for _, w := range l.workers {
+			w.begin()
+		}
 	}
 	ticker := time.NewTicker(sampleEvery)
 	defer ticker.Stop()
@@ -210,6 +244,8 @@ func (l *load) run(ctx context.Context, tick func(now int64, completed uint64)) 
 		tick(l.clock.now(), l.completed())
 	}
 	l.stop.Store(true)
+	close(l.stopped)
+	<-paced
 	select {
 	case <-l.drained:
 	case <-time.After(l.drainTimeout):
@@ -231,6 +267,8 @@ func (l *load) completed() uint64 {
 // tally is what the workers of a load have measured together.
 type tally struct {
 	hist    *hdrhistogram.Histogram
+	kinds   [kinds]*hdrhistogram.Histogram // nil if there were none
+	ended   uint64                         // results within the measured time
 	errors  map[string]uint64
 	sample  error
 	slowest time.Duration // of those that ended after the measured time
@@ -240,7 +278,17 @@ type tally struct {
 func (l *load) tally() tally {
 	t := tally{hist: newHistogram(), errors: map[string]uint64{}}
 	for _, w := range l.workers {
-		t.hist.Merge(w.hist)
+		for k, h := range w.hists {
+			if h == nil {
+				continue
+			}
+			if t.kinds[k] == nil {
+				t.kinds[k] = newHistogram()
+			}
+			t.kinds[k].Merge(h)
+			t.hist.Merge(h)
+		}
+		t.ended += w.ended
 		t.slowest = max(t.slowest, time.Duration(w.slowest))
 		w.mu.Lock()
 		for kind, n := range w.errors {

@@ -65,7 +65,7 @@ func (c *fakeClient) turn() {
 	}
 }
 
-func (c *fakeClient) issue(_ []byte, done func([]byte, error)) error {
+func (c *fakeClient) issue(_ operation, done func([]byte, error)) error {
 	n := c.submitted.Add(1)
 	if c.cluster.refuse != nil {
 		if err := c.cluster.refuse(n); err != nil {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/baluarte-bft/baluarte/node/app/kv"
@@ -15,7 +16,7 @@ const (
 	KV = "kv"
 )
 
-// Reads of a load that does not write.
+// Reads of a load.
 const (
 	// ReadLinearizable reads are answered without ordering, and reflect all that ended before.
 	ReadLinearizable = "linearizable"
@@ -25,8 +26,20 @@ const (
 	ReadStale = "stale"
 )
 
+// When the operations of an open loop begin.
+const (
+	// ArrivalsPoisson are independent of each other: of many users who do not know of each other.
+	ArrivalsPoisson = "poisson"
+	// ArrivalsEven are evenly spaced, the clients in turn.
+	ArrivalsEven = "even"
+)
+
 // Bounds of Options.
 const (
+	// MaxRate bounds the rate of an open loop, in operations a second.
+	MaxRate = 10_000_000
+	// MaxRecords bounds the records of a mix.
+	MaxRecords = 10_000_000
 	// MaxClients and MaxOutstanding bound what one load process holds.
 	MaxClients     = 1000
 	MaxOutstanding = 1 << 20
@@ -37,18 +50,41 @@ const (
 // Options say what to measure. The zero value is not valid, see DefaultOptions.
 type Options struct {
 	// Clients is the number of clients, each with its own key, session and connections; 1 to
-	// MaxClients. Depth is how many operations each keeps outstanding; 1 to 8,192.
+	// MaxClients. Depth is how many operations each keeps outstanding; 1 to 8,192. An open loop does not
+	// use it.
 	Clients, Depth int
+	// Rate, if not 0, makes the load an open loop, which offers so many operations a second in all, up to
+	// MaxRate, whatever becomes of the earlier ones; see load_open.go. Each client has at most 8,192, and all
+	// together at most MaxOutstanding, outstanding; what exceeds that is counted in Result.NotSubmitted.
+	Rate float64
+	// Arrivals is how these begin: ArrivalsPoisson, which empty means too, or ArrivalsEven. Equal Seeds give
+	// equal arrivals.
+	Arrivals string
+	Seed     uint64
 	// Warmup passes before Duration, in which the figures are taken. Both are real time.
 	Warmup, Duration time.Duration
 	// Service is Counter or KV.
 	Service string
-	// Size is the number of bytes of the value of each put. A counter takes 0 only.
+	// Size is the number of bytes of the value of each put, or of each value that is read. A counter takes
+	// 0 only.
 	Size int
-	// Keys is the number of different keys that each client writes under KV, at least 1.
+	// Keys is the number of different keys that each client writes under KV, or that all read; at least 1.
 	Keys int
-	// Read, if not empty, makes every operation a read of the counter with this consistency.
+	// Read, if not empty, makes every operation a read with this consistency: of the counter, or of random
+	// ones of Keys values under KV, which are put before the load. With a Mix it is the consistency of the
+	// mix's reads; empty means ReadLinearizable there.
 	Read string
+	// Mix, if not empty, makes the load one of the core workloads of YCSB on Records values under KV, which are
+	// put before the load: A (half reads, half updates), B (95 % reads) or C (reads only). Records are
+	// chosen by a scrambled zipfian distribution with the constant 0.99; an update puts a whole new value.
+	Mix     string
+	Records int
+
+	// Reference also measures the same load on one server without replicas, see package single, for at most
+	// ReferenceDuration, before the cluster starts or, where the cluster runs already, beside it.
+	Reference bool
+	// ReferenceProgram is the path of bftbench, which serves the reference. Empty: it is built with `go build`.
+	ReferenceProgram string
 
 	// Dir is the directory of a running cluster, made by `bftnode up` or `bftnode init`. Empty: a cluster is made
 	// in a temporary directory, of Nodes replicas, and ended and removed afterwards.
@@ -83,6 +119,14 @@ func DefaultOptions() Options {
 		Service: Counter, Keys: 1000, Nodes: 4, Calibration: time.Second}
 }
 
+// DefaultMix are the options of a `bftbench ycsb` without flags: 10,000 records of ten fields of 100 bytes
+// each, kept as one value.
+func DefaultMix() Options {
+	o := DefaultOptions()
+	o.Service, o.Mix, o.Size, o.Records = KV, "A", 10*100, 10_000
+	return o
+}
+
 // Validate says what is wrong with o.
 func (o *Options) Validate() error {
 	switch {
@@ -103,7 +147,22 @@ func (o *Options) Validate() error {
 	case o.Dir != "" && o.Program != "":
 		return fmt.Errorf("a program is of use only for a cluster that is made here: leave it or the directory out")
 	}
+	if err := o.validateRate(); err != nil {
+		return err
+	}
 	return o.validateService()
+}
+
+func (o *Options) validateRate() error {
+	switch {
+	case math.IsNaN(o.Rate) || o.Rate < 0 || o.Rate > MaxRate:
+		return fmt.Errorf("a rate of %g: choose more than 0 and at most %d operations a second, or leave it out for a closed loop", o.Rate, MaxRate)
+	case o.Rate == 0 && o.Arrivals != "":
+		return fmt.Errorf("arrivals are of an open loop: choose a rate too, or leave them out")
+	case o.Arrivals != "" && o.Arrivals != ArrivalsPoisson && o.Arrivals != ArrivalsEven:
+		return fmt.Errorf("arrivals %q: choose %s or %s", o.Arrivals, ArrivalsPoisson, ArrivalsEven)
+	}
+	return nil
 }
 
 func (o *Options) validateService() error {
@@ -119,14 +178,27 @@ func (o *Options) validateService() error {
 		if o.Keys < 1 || o.Keys > maxKeys {
 			return fmt.Errorf("%d keys: choose 1 to %d", o.Keys, maxKeys)
 		}
-		if o.Read != "" {
-			return fmt.Errorf("reads are of the service %s: leave the read out, or choose that", Counter)
-		}
 	default:
 		return fmt.Errorf("service %q: choose %s or %s", o.Service, Counter, KV)
 	}
 	if _, ok := consistencies[o.Read]; !ok && o.Read != "" {
 		return fmt.Errorf("read %q: choose %s, %s or %s", o.Read, ReadLinearizable, ReadOrdered, ReadStale)
+	}
+	return o.validateMix()
+}
+
+func (o *Options) validateMix() error {
+	if o.Mix == "" {
+		return nil
+	}
+	if _, ok := mixes[o.Mix]; !ok {
+		return fmt.Errorf("mix %q: choose one of %s", o.Mix, mixNames())
+	}
+	if o.Service != KV {
+		return fmt.Errorf("a mix is of the service %s, not %s", KV, o.Service)
+	}
+	if o.Records < 1 || o.Records > MaxRecords {
+		return fmt.Errorf("%d records: choose 1 to %d", o.Records, MaxRecords)
 	}
 	return nil
 }

@@ -38,6 +38,9 @@ func (res *Result) WriteTable(w io.Writer) error {
 	t.row("calibration", group(res.VerifiesPerSecond)+" verifications/s (Ed25519, one idle core, standard library)")
 	t.row("latency", fmt.Sprintf("p50 %s  p90 %s  p99 %s  p99.9 %s  max %s ms (%s operations)",
 		short(res.P50), short(res.P90), short(res.P99), short(res.P999), short(res.Max), group(float64(res.Ops))))
+	for _, line := range res.loadLines() {
+		t.row(line[0], line[1])
+	}
 	t.row("errors", res.errorText())
 	if len(res.Timeline) > 1 {
 		t.row("each second", fmt.Sprintf("%s to %s ops/s", group(slices.Min(res.Timeline)), group(slices.Max(res.Timeline))))
@@ -136,10 +139,7 @@ func (res *Result) errorText() string {
 
 // lines are the settings, by subject.
 func (s *Settings) lines() [][2]string {
-	load := fmt.Sprintf("%d clients x %d outstanding, %s %s of %d bytes", s.Clients, s.Depth, s.Service, s.Operation, s.SizeBytes)
-	if s.KeysPerClient > 0 {
-		load += fmt.Sprintf(", %d keys each", s.KeysPerClient)
-	}
+	load := s.loadText()
 	batch := fmt.Sprintf("bundles of at most %d operations", s.BundleOps)
 	if s.BatchOps > 0 {
 		batch += fmt.Sprintf(", batches of %d", s.BatchOps)

@@ -36,6 +36,22 @@ type Result struct {
 	// CalibrationCoreShare is how much of a core the calibration got; 0 where the system does not tell.
 	CalibrationCoreShare float64 `json:"calibration_core_share"`
 
+	// OfferedPerSecond is how many operations a second an open loop was to begin; NotSubmitted of those it
+	// never did, because too many were outstanding or the load had no time. Both are 0 for a closed loop.
+	OfferedPerSecond float64 `json:"offered_ops_per_s"`
+	NotSubmitted     uint64  `json:"not_submitted"`
+	// Reads and Updates have the parts of a mix.
+	Reads   *Part `json:"reads,omitempty"`
+	Updates *Part `json:"updates,omitempty"`
+
+	// UnreplicatedOpsPerSecond is the throughput of one server without replicas under the same load, with
+	// UnreplicatedCPUMicrosPerOp of all its processes; ReplicationFactor is that throughput divided by
+	// OpsPerSecond, of closed loops. All are 0 if it was not measured. Unreplicated says more about it.
+	UnreplicatedOpsPerSecond   float64    `json:"unreplicated_ops_per_s"`
+	UnreplicatedCPUMicrosPerOp float64    `json:"unreplicated_cpu_us_per_op"`
+	ReplicationFactor          float64    `json:"replication_factor"`
+	Unreplicated               *Reference `json:"unreplicated,omitempty"`
+
 	// Ops is the number of operations measured.
 	Ops uint64 `json:"ops"`
 	// Errors counts the failures by kind.
@@ -105,14 +121,24 @@ type Work struct {
 
 // Settings are the conditions that were chosen.
 type Settings struct {
-	N                  int     `json:"n"`
-	F                  int     `json:"f"`
-	Clients            int     `json:"clients"`
-	Depth              int     `json:"depth"`
-	Service            string  `json:"service"`
-	Operation          string  `json:"operation"`
-	SizeBytes          int     `json:"size_bytes"`
-	KeysPerClient      int     `json:"keys_per_client,omitempty"`
+	N             int    `json:"n"`
+	F             int    `json:"f"`
+	Clients       int    `json:"clients"`
+	Depth         int    `json:"depth"`
+	Service       string `json:"service"`
+	Operation     string `json:"operation"`
+	SizeBytes     int    `json:"size_bytes"`
+	KeysPerClient int    `json:"keys_per_client,omitempty"`
+	// Rate, Arrivals and Seed are those of an open loop, whose Depth is 0.
+	Rate     float64 `json:"rate_ops_per_s,omitempty"`
+	Arrivals string  `json:"arrivals,omitempty"`
+	Seed     uint64  `json:"seed,omitempty"`
+	// LatencyFrom says when a latency begins.
+	LatencyFrom string `json:"latency_from"`
+	// Mix is that of YCSB, Reads the consistency of its reads, Records how many values all clients share.
+	Mix                string  `json:"mix,omitempty"`
+	Reads              string  `json:"reads,omitempty"`
+	Records            int     `json:"records,omitempty"`
 	WarmupSeconds      float64 `json:"warmup_s"`
 	DurationSeconds    float64 `json:"duration_s"`
 	BundleOps          int     `json:"bundle_ops"`
@@ -161,9 +187,7 @@ func (r *run) describe() {
 	if !r.cluster.own {
 		s.Placement = "a cluster that ran before, at the addresses of its manifest"
 	}
-	if o.Service == KV {
-		s.KeysPerClient = o.Keys
-	}
+	s.describeLoad(o)
 	home := filepath.Join(r.cluster.dir, m.Members[0].Name)
 	if c, err := config.ReadConfig(filepath.Join(home, config.ConfigFile)); err == nil {
 		s.BatchOps = c.Limits.BatchOps
@@ -181,6 +205,8 @@ func (r *run) describe() {
 // operation names what is asked.
 func (o *Options) operation() string {
 	switch {
+	case o.Mix != "":
+		return "YCSB " + o.Mix
 	case o.Read != "":
 		return o.Read + " read"
 	case o.Service == KV:
@@ -270,7 +296,7 @@ func (res *Result) addCosts(m *meter) {
 	all := time.Duration(0)
 	if first.ownOK && last.ownOK {
 		used := last.own.since(first.own)
-		res.addProcess(Process{Name: "load", PID: os.Getpid()}, used)
+		res.addProcess(Process{Name: loadName, PID: os.Getpid()}, used)
 		all += used.sum()
 	}
 	complete := true

@@ -152,11 +152,10 @@ func (r *run) measure(ctx context.Context) error {
 		r.warn("%d of %d replicas did not say how they are before the load", silent, len(replicas))
 	}
 	r.describeReplicas(replicas)
-	l := newLoad(newClock(r.o.Warmup, r.o.Duration))
-	work := r.o.workload()
-	for _, c := range r.clients {
-		l.add(r.o.Depth, work, r.o.issue(c))
+	if err := r.fill(ctx); err != nil {
+		return err
 	}
+	l := r.o.newLoad(r.clients)
 	m := &meter{run: r, replicas: replicas, ctx: ctx, load: l}
 	unanswered := l.run(ctx, m.tick)
 	err := m.finish()
@@ -173,6 +172,7 @@ func (r *run) measure(ctx context.Context) error {
 	r.closeClients()
 	t := l.tally()
 	r.result.fill(t, r.o.Duration, unanswered)
+	r.result.fillLoad(t, l, r.o)
 	r.result.addCosts(m)
 	r.result.addViews(replicas, after)
 	r.result.Warnings = append(r.result.Warnings, r.cluster.said()...)
@@ -180,6 +180,38 @@ func (r *run) measure(ctx context.Context) error {
 		return noOperations(t)
 	}
 	return nil
+}
+
+// fill puts the records that the load reads.
+func (r *run) fill(ctx context.Context) error {
+	if !r.o.needsRecords() {
+		return nil
+	}
+	records := r.o.records()
+	issues := make([]issue, len(r.clients))
+	for i, c := range r.clients {
+		issues[i] = r.o.issue(c)
+	}
+	return fillRecords(ctx, records, issues, func(put int) {
+		r.say(fmt.Sprintf("loading records: %d of %d", put, records.count))
+	})
+}
+
+// newLoad makes the load of all clients, whose time begins now.
+func (o *Options) newLoad(clients []*client.Client) *load {
+	work, clock := o.workload(), newClock(o.Warmup, o.Duration)
+	if o.Rate > 0 {
+		l := newOpenLoad(o, clock)
+		for _, c := range clients {
+			l.addOpen(o.openLimit(), work, o.issue(c))
+		}
+		return l
+	}
+	l := newLoad(clock)
+	for _, c := range clients {
+		l.add(o.Depth, work, o.issue(c))
+	}
+	return l
 }
 
 func noOperations(t tally) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -24,7 +25,7 @@ func TestPutsAreExecuted(t *testing.T) {
 		for slot := range 2 {
 			next := load.source(12, slot)
 			for range 20 {
-				if err := load.check(machine.Apply(app.Context{}, next())); err != nil {
+				if err := load.check(update, machine.Apply(app.Context{}, next().payload)); err != nil {
 					t.Fatalf("size %d: %v", size, err)
 				}
 			}
@@ -50,12 +51,12 @@ func TestPutsAreExecuted(t *testing.T) {
 // Clients and slots write different things, the same ones in each run.
 func TestPutsDiffer(t *testing.T) {
 	load := puts{size: 16, keys: 1000}
-	first := slices.Clone(load.source(0, 0)())
-	if again := load.source(0, 0)(); !bytes.Equal(first, again) {
+	first := slices.Clone(load.source(0, 0)().payload)
+	if again := load.source(0, 0)().payload; !bytes.Equal(first, again) {
 		t.Errorf("the first operation is %q, and %q the next time", first, again)
 	}
 	for _, at := range [][2]int{{0, 1}, {1, 0}} {
-		if other := load.source(at[0], at[1])(); bytes.Equal(first, other) {
+		if other := load.source(at[0], at[1])().payload; bytes.Equal(first, other) {
 			t.Errorf("client %d, slot %d begins like client 0, slot 0", at[0], at[1])
 		}
 	}
@@ -68,18 +69,18 @@ func TestCounterWorkload(t *testing.T) {
 	}
 	next := counterAdds{}.source(0, 0)
 	for range 3 {
-		if err := (counterAdds{}).check(machine.Apply(app.Context{}, next())); err != nil {
+		if err := (counterAdds{}).check(update, machine.Apply(app.Context{}, next().payload)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	got, err := machine.Query(t.Context(), counterReads{}.source(0, 0)())
+	got, err := machine.Query(t.Context(), counterReads{}.source(0, 0)().payload)
 	if err != nil || string(got) != "3" {
 		t.Errorf("the counter stands at %q (%v), want 3", got, err)
 	}
-	if err := (counterReads{}).check(got); err != nil {
+	if err := (counterReads{}).check(read, got); err != nil {
 		t.Error(err)
 	}
-	for _, err := range []error{counterAdds{}.check([]byte("overflow")), counterReads{}.check(nil), puts{}.check([]byte{3})} {
+	for _, err := range []error{counterAdds{}.check(update, []byte("overflow")), counterReads{}.check(read, nil), puts{}.check(update, []byte{3})} {
 		if !errors.Is(err, errWrongResult) {
 			t.Errorf("a wrong result was taken for right: %v", err)
 		}
@@ -107,7 +108,16 @@ func TestOptionsValidate(t *testing.T) {
 		"no keys":              func(o *Options) { o.Service, o.Keys = KV, 0 },
 		"other service":        func(o *Options) { o.Service = "files" },
 		"other read":           func(o *Options) { o.Read = "dirty" },
-		"read of kv":           func(o *Options) { o.Service, o.Read = KV, ReadStale },
+		"negative rate":        func(o *Options) { o.Rate = -1 },
+		"no number":            func(o *Options) { o.Rate = math.NaN() },
+		"high rate":            func(o *Options) { o.Rate = MaxRate + 1 },
+		"arrivals alone":       func(o *Options) { o.Arrivals = ArrivalsEven },
+		"other arrivals":       func(o *Options) { o.Rate, o.Arrivals = 1, "bursts" },
+		"other mix":            func(o *Options) { *o = DefaultMix(); o.Mix = "F" },
+		"mix of the counter":   func(o *Options) { *o = DefaultMix(); o.Service, o.Size = Counter, 0 },
+		"no records":           func(o *Options) { *o = DefaultMix(); o.Records = 0 },
+		"many records":         func(o *Options) { *o = DefaultMix(); o.Records = MaxRecords + 1 },
+		"other read of a mix":  func(o *Options) { *o = DefaultMix(); o.Read = "dirty" },
 		"program and dir":      func(o *Options) { o.Dir, o.Program = "x", "y" },
 	} {
 		o := DefaultOptions()
@@ -115,6 +125,10 @@ func TestOptionsValidate(t *testing.T) {
 		if err := o.Validate(); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+	mixed := DefaultMix()
+	if err := mixed.Validate(); err != nil {
+		t.Errorf("the defaults of a mix are refused: %v", err)
 	}
 	running := DefaultOptions()
 	running.Dir, running.Nodes = "x", 0
