@@ -38,6 +38,7 @@ const (
 	lockName     = "lock"
 	markName     = "mark"
 	dbName       = "db"
+	stateName    = "state"
 	snapshotsDir = "snapshots"
 )
 

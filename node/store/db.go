@@ -23,7 +23,6 @@ import (
 const (
 	areaMeta    = 1
 	areaRecords = 2
-	areaService = 3
 )
 
 var (
@@ -146,7 +145,7 @@ func dbOptions(fsys vfs.FS, s *Store) *pebble.Options {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
 	if s != nil {
-		o.EventListener.DataCorruption = s.onCorruption
+		o.EventListener.DataCorruption = s.onRecordCorruption
 		o.EventListener.DiskSlow = func(i pebble.DiskSlowInfo) { log.Warnf("the disk is slow: %s", i) }
 		o.EventListener.WriteStallBegin = func(i pebble.WriteStallBeginInfo) { log.Warnf("writes wait for compactions: %s", i) }
 	}
@@ -205,9 +204,9 @@ func (s *Store) blame(path string, err error) error {
 	return damaged(path, "records were lost or changed", err)
 }
 
-// onCorruption hears of damage that reads and compactions meet later, when there
+// onRecordCorruption hears of damage that reads and compactions meet later, when there
 // is no caller to give an error to.
-func (s *Store) onCorruption(i pebble.DataCorruptionInfo) {
+func (s *Store) onRecordCorruption(i pebble.DataCorruptionInfo) {
 	err := damaged(i.Path, "a block does not match its checksum", i.Details)
 	if s.stats.opened.Load() {
 		s.fatal(err)
@@ -281,7 +280,7 @@ type Stats struct {
 // Stats returns the counters.
 func (s *Store) Stats() Stats {
 	return Stats{Commits: s.stats.commits.Load(), Records: s.stats.records.Load(), BacklogBytes: s.Backlog(),
-		DiskBytes: s.db.Metrics().DiskSpaceUsage()}
+		DiskBytes: s.db.Metrics().DiskSpaceUsage() + s.state.Metrics().DiskSpaceUsage()}
 }
 
 // pebbleLog turns Pebble's messages into ours.

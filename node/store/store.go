@@ -69,10 +69,11 @@ type State struct {
 // Invariants: the LSNs of Append rise; queued is the size of queue; the
 // goroutine of run alone touches live, mark and head.
 type Store struct {
-	opts Options
-	fs   vfs.FS
-	db   *pebble.DB
-	lock io.Closer
+	opts  Options
+	fs    vfs.FS
+	db    *pebble.DB
+	state *pebble.DB // of the services
+	lock  io.Closer
 
 	mu      sync.Mutex
 	queue   []bft.Record
@@ -109,6 +110,9 @@ func Open(o Options) (*Store, *State, error) {
 		if s.db != nil {
 			err = errors.Join(err, s.db.Close())
 		}
+		if s.state != nil {
+			err = errors.Join(err, s.state.Close())
+		}
 		if s.mark != nil {
 			err = errors.Join(err, s.mark.file.Close())
 		}
@@ -144,6 +148,9 @@ func (s *Store) open() (*State, error) {
 	s.mark.lsn = s.head.lsn
 	if err := s.mark.write(true); err != nil {
 		return nil, fmt.Errorf("store: writing the mark: %w", err)
+	}
+	if err := s.openState(); err != nil {
+		return nil, err
 	}
 	return st, s.cleanSnapshots()
 }
@@ -309,7 +316,7 @@ func (s *Store) Close() error {
 	}
 	s.signal()
 	<-s.done
-	err := s.db.Close()
+	err := errors.Join(s.db.Close(), s.state.Close())
 	err = errors.Join(err, s.mark.write(true), s.mark.file.Close(), s.stage.drop(s))
 	if err = errors.Join(err, s.lock.Close()); err != nil {
 		return fmt.Errorf("store: closing %s: %w", s.opts.Dir, err)
