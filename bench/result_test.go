@@ -13,10 +13,11 @@ func near(got, want, relative float64) bool { return math.Abs(got-want) <= relat
 
 // The figures of a result follow from the histogram: 1 to 1000 ms once each, over two seconds.
 func TestResultFigures(t *testing.T) {
-	h := newHistogram()
+	var w worker
 	for ms := range int64(1000) {
-		record(h, (ms+1)*int64(time.Millisecond))
+		w.record(0, (ms+1)*int64(time.Millisecond))
 	}
+	h := w.hists[0]
 	res := Result{VerifiesPerSecond: 250}
 	res.fill(tally{hist: h, errors: map[string]uint64{}, slowest: 1500 * time.Millisecond}, 2*time.Second, 0)
 	for _, c := range []struct {
@@ -38,9 +39,10 @@ func TestResultFigures(t *testing.T) {
 
 // What is out of the bounds of the histogram is counted at its bounds, not lost.
 func TestRecordKeepsExtremes(t *testing.T) {
-	h := newHistogram()
-	record(h, 0)
-	record(h, int64(24*time.Hour))
+	var w worker
+	w.record(0, 0)
+	w.record(0, int64(24*time.Hour))
+	h := w.hists[0]
 	if h.TotalCount() != 2 || h.Min() > 1 || !near(float64(h.Max()), histogramHighest, 0.002) {
 		t.Errorf("%d values from %d to %d us, want 2 at the bounds", h.TotalCount(), h.Min(), h.Max())
 	}

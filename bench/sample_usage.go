@@ -27,7 +27,7 @@ type usageSubject struct {
 
 // watchUsage begins to read: of this process, and of the replicas on this machine, whose directories are in dir.
 func watchUsage(dir string, replicas []replicaReport) *usageWatch {
-	w := &usageWatch{begin: time.Now(), quit: make(chan struct{}), subjects: []usageSubject{{name: "load", pid: os.Getpid()}}}
+	w := &usageWatch{begin: time.Now(), quit: make(chan struct{}), subjects: []usageSubject{{name: loadName, pid: os.Getpid()}}}
 	for i := range replicas {
 		if r := &replicas[i]; r.local {
 			w.subjects = append(w.subjects, usageSubject{name: r.Name, pid: r.PID, home: filepath.Join(dir, r.Name)})

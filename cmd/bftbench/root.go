@@ -28,7 +28,7 @@ func rootCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(runCommand(stdout, stderr, terminal))
+	root.AddCommand(runCommand(stdout, stderr, terminal), sweepCommand(stdout, stderr, terminal), compareCommand(stdout))
 	return root
 }
 

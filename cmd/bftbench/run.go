@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -36,8 +34,7 @@ const runExample = `  bftbench run                                      # 32 cli
 const loadGCPercent = 400
 
 func runCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
-	o := bench.DefaultOptions()
-	var asJSON bool
+	o, out := bench.DefaultOptions(), output{stdout: stdout, stderr: stderr, terminal: terminal}
 	cmd := &cobra.Command{
 		Use:     "run",
 		Short:   "Measure one load",
@@ -48,27 +45,11 @@ func runCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 			if err := checkLoad(cmd, &o); err != nil {
 				return err
 			}
-			debug.SetGCPercent(loadGCPercent)
-			var p *progressLine
-			if terminal {
-				p = &progressLine{w: stderr}
-				o.Progress = p.show
-			}
-			result, err := bench.Run(cmd.Context(), o)
-			p.clear()
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				e := json.NewEncoder(stdout)
-				e.SetIndent("", "  ")
-				return e.Encode(result)
-			}
-			return result.WriteTable(stdout)
+			return out.measureOne(cmd, &o)
 		},
 	}
 	addLoadFlags(cmd.Flags(), &o)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	out.addFlags(cmd)
 	return cmd
 }
 
@@ -93,6 +74,11 @@ func checkLoad(cmd *cobra.Command, o *bench.Options) error {
 	if err := o.Validate(); err != nil {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	}
+	return checkDir(cmd, o)
+}
+
+// checkDir refuses a number of replicas for a cluster that has its own.
+func checkDir(cmd *cobra.Command, o *bench.Options) error {
 	if f := cmd.Flags(); o.Dir != "" && f.Changed("nodes") {
 		return usageError{fmt.Errorf("--nodes is for a cluster that is made here: leave it or --dir out")}
 	}
