@@ -229,7 +229,7 @@ func (r *Replica) accept(s *slot) {
 	if s.pre.env.Signer == r.cfg.Self {
 		r.promised(PhasePrePrepare, r.view, s.seq, s.dig)
 	}
-	r.record(keyAccepted(s.seq, r.view), mustMarshal(s.pre.env.pb()))
+	r.record(keyAccepted(s.seq, r.view), encodeEnvelope(s.pre.env))
 	if !r.isPrimary() {
 		r.vote(PhasePrepare, s.seq, s.dig)
 	}

@@ -114,7 +114,7 @@ func (c *Checker) FromClient(client ClientID, frame []byte) (*Unverified, error)
 		return nil, fmt.Errorf("%w: a client sends requests", ErrInvalid)
 	}
 	var p bftpb.Request
-	if !decode(&p, frame[1:]) {
+	if !decodeRequestPB(&p, frame[1:]) {
 		return nil, fmt.Errorf("%w: request does not decode", ErrInvalid)
 	}
 	b, err := c.bundle(&p)
@@ -124,7 +124,13 @@ func (c *Checker) FromClient(client ClientID, frame []byte) (*Unverified, error)
 	if b.Client != client {
 		return nil, fmt.Errorf("%w: request of another client on this channel", ErrInvalid)
 	}
-	return &Unverified{kind: TypeRequest, msg: &request{bundle: b, heard: true}}, nil
+	in := new(struct {
+		u Unverified
+		q request
+	})
+	in.q = request{bundle: b, heard: true}
+	in.u = Unverified{kind: TypeRequest, msg: &in.q}
+	return &in.u, nil
 }
 
 // Replier is the member that the client of a Request names to answer in full, for the host.
@@ -187,7 +193,7 @@ func (c *Checker) claim(u *Unverified, e *Envelope) error {
 // envelope decodes the frame of a message that its signer sends itself.
 func (c *Checker) envelope(u *Unverified, b []byte) (*Envelope, error) {
 	var p bftpb.Envelope
-	if !decode(&p, b) {
+	if !decodeEnvelopePB(&p, b) {
 		return nil, fmt.Errorf("%w: envelope does not decode", ErrInvalid)
 	}
 	e, err := envelopeFrom(&p)
@@ -206,7 +212,7 @@ func (c *Checker) envelope(u *Unverified, b []byte) (*Envelope, error) {
 
 func (c *Checker) decodeRequest(u *Unverified, b []byte) error {
 	var p bftpb.Request
-	if !decode(&p, b) {
+	if !decodeRequestPB(&p, b) {
 		return fmt.Errorf("%w: request does not decode", ErrInvalid)
 	}
 	bundle, err := c.bundle(&p)

@@ -124,17 +124,13 @@ func InFull(self, replier ReplicaID, results [][]byte) bool {
 // ReplyFrame encodes the reply of the replica self to b, for which the client named replier.
 // Session is that of b, or the one that it opened; results has at least one entry.
 func ReplyFrame(self ReplicaID, view View, b *Bundle, session SessionID, results [][]byte, replier ReplicaID) []byte {
-	p := bftpb.Reply{Session: uint64(session), First: b.First, View: uint64(view)}
-	if b.Opens() {
-		p.Nonce = b.Nonce[:]
-	}
+	p := Reply{Session: session, Opening: b.Opens(), Nonce: b.Nonce, First: b.First, View: view}
 	if InFull(self, replier, results) {
 		p.Results = results
 	} else {
-		d := ResultsDigest(results)
-		p.Digest = d[:]
+		p.Digest = ResultsDigest(results)
 	}
-	return frame(TypeReply, &p)
+	return encodeReply(&p)
 }
 
 // BusyFrame encodes the refusal of b for now.
@@ -174,7 +170,7 @@ func DecodeReply(frame []byte) (*Reply, error) {
 	if p.Results, err = roomFor(body, 4, WindowOps); err != nil {
 		return nil, err
 	}
-	if !decode(&p, body) {
+	if !decodeReplyPB(&p, body) {
 		return nil, fmt.Errorf("%w: reply does not decode", ErrInvalid)
 	}
 	r := &Reply{Session: SessionID(p.Session), First: p.First, Results: p.Results, View: View(p.View)}
@@ -299,41 +295,48 @@ func digestFrom(p []byte, results [][]byte, d *Digest) error {
 // roomFor makes the slice into which the repeated bytes field of body will be decoded. Two bytes
 // on the wire make an empty element of 24 bytes in memory, so they are counted before.
 func roomFor(body []byte, field uint64, most int) ([][]byte, error) {
-	n := 0
+	n, err := countField(body, field, most)
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	return make([][]byte, 0, n), nil
+}
+
+// countField counts the elements of a repeated bytes field, of which there may be so many.
+func countField(body []byte, field uint64, most int) (n int, err error) {
 	for len(body) > 0 {
 		tag, rest, ok := uvarint(body)
 		if !ok {
-			return nil, fmt.Errorf("%w: truncated field", ErrInvalid)
+			return 0, errTruncated
 		}
 		skip := uint64(0)
 		switch tag & 7 {
-		case 0:
+		case wireVarint:
 			_, rest, ok = uvarint(rest)
-		case 1:
+		case wireFixed64:
 			skip = 8
-		case 2:
+		case wireBytes:
 			skip, rest, ok = uvarint(rest)
-		case 5:
+		case wireFixed32:
 			skip = 4
 		default:
 			ok = false
 		}
 		if !ok || skip > uint64(len(rest)) {
-			return nil, fmt.Errorf("%w: truncated field", ErrInvalid)
+			return 0, errTruncated
 		}
 		body = rest[skip:]
-		if tag == field<<3|2 {
+		if tag == field<<3|wireBytes {
 			n++
 		}
 	}
 	if n > most {
-		return nil, fmt.Errorf("%w: %d elements, the limit is %d", ErrInvalid, n, most)
+		return 0, fmt.Errorf("%w: %d elements, the limit is %d", ErrInvalid, n, most)
 	}
-	if n == 0 {
-		return nil, nil
-	}
-	return make([][]byte, 0, n), nil
+	return n, nil
 }
+
+var errTruncated = fmt.Errorf("%w: truncated field", ErrInvalid)
 
 func uvarint(b []byte) (v uint64, rest []byte, ok bool) {
 	for i := 0; i < len(b) && i < 10; i++ {

@@ -88,28 +88,29 @@ func envelopeFrom(p *bftpb.Envelope) (*Envelope, error) {
 
 // bundle codec
 
-// EncodeBundle gives the payload that the client signs.
-func EncodeBundle(b *Bundle) []byte {
-	p := bftpb.Bundle{Client: b.Client[:], Session: uint64(b.Session), NotAfter: int64(b.NotAfter), First: b.First,
-		Operations: b.Ops, AnsweredBelow: b.AnsweredBelow, Expires: int64(b.Expires), Close: b.Close}
-	if b.Opens() {
-		p.Nonce = b.Nonce[:]
-	}
-	return mustMarshal(&p)
-}
-
-// RequestFrame encodes a signed bundle for replicas. Replier is who shall answer in full.
-func RequestFrame(b *Bundle, replier ReplicaID) []byte {
-	return frame(TypeRequest, b.request(replier))
-}
-
-func (b *Bundle) request(replier ReplicaID) *bftpb.Request {
-	return &bftpb.Request{Payload: b.Payload, Signature: b.Signature[:], Replier: uint32(replier)}
-}
-
 // bundleDigest covers payload and signature.
 func bundleDigest(payload []byte, sig *crypto.Signature) Digest {
 	return crypto.Hash("baluarte/bundle", payload, sig[:])
+}
+
+// roomForBundle makes a bundle and the slice of its operations, which are counted before: the bundles of those that call
+// one operation at a time are many, and take one allocation.
+func roomForBundle(payload []byte, maxOps int) (*Bundle, [][]byte, error) {
+	n, err := countField(payload, 6, maxOps)
+	if err != nil {
+		return nil, nil, err
+	}
+	if n == 1 {
+		one := new(struct {
+			Bundle
+			op [1][]byte
+		})
+		return &one.Bundle, one.op[:0], nil
+	}
+	if n == 0 {
+		return new(Bundle), nil, nil
+	}
+	return new(Bundle), make([][]byte, 0, n), nil
 }
 
 // DecodeBundle reads and checks the form of a signed bundle, whose signature is not checked.
@@ -117,11 +118,15 @@ func DecodeBundle(payload []byte, sig crypto.Signature, maxOps, maxBytes int) (*
 	if len(payload) > maxBytes {
 		return nil, fmt.Errorf("%w: bundle of %d bytes, the limit is %d", ErrInvalid, len(payload), maxBytes)
 	}
-	var p bftpb.Bundle
-	if !decode(&p, payload) {
+	b, ops, err := roomForBundle(payload, maxOps)
+	if err != nil {
+		return nil, err
+	}
+	p := bftpb.Bundle{Operations: ops}
+	if !decodeBundlePB(&p, payload) {
 		return nil, fmt.Errorf("%w: bundle does not decode", ErrInvalid)
 	}
-	b := &Bundle{Session: SessionID(p.Session), NotAfter: Time(p.NotAfter), First: p.First, Ops: p.Operations,
+	*b = Bundle{Session: SessionID(p.Session), NotAfter: Time(p.NotAfter), First: p.First, Ops: p.Operations,
 		AnsweredBelow: p.AnsweredBelow, Expires: Time(p.Expires), Close: p.Close, Payload: payload, Signature: sig}
 	if len(p.Client) != len(b.Client) {
 		return nil, fmt.Errorf("%w: client key of %d bytes", ErrInvalid, len(p.Client))
@@ -132,8 +137,6 @@ func DecodeBundle(payload []byte, sig crypto.Signature, maxOps, maxBytes int) (*
 		return nil, fmt.Errorf("%w: opening with a nonce of %d bytes", ErrInvalid, len(p.Nonce))
 	case !b.Opens() && (len(p.Nonce) != 0 || p.NotAfter != 0):
 		return nil, fmt.Errorf("%w: nonce outside an opening", ErrInvalid)
-	case len(b.Ops) > maxOps:
-		return nil, fmt.Errorf("%w: %d operations, the limit is %d", ErrInvalid, len(b.Ops), maxOps)
 	case len(b.Ops) == 0 && !b.Opens() && !b.Close:
 		return nil, fmt.Errorf("%w: bundle of nothing", ErrInvalid)
 	case b.First == 0 || b.First > 1<<62 || b.AnsweredBelow > b.First || b.Expires < 0 || b.NotAfter < 0:

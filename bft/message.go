@@ -2,6 +2,7 @@ package bft
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/baluarte-bft/baluarte/bft/bftpb"
 )
@@ -185,20 +186,6 @@ func joinDigests(ds []Digest) []byte {
 
 // payloads
 
-func encodeHeader(v View, s Seq, p Proposal) []byte {
-	return mustMarshal(&bftpb.Header{View: uint64(v), Seq: uint64(s), Body: digestBytes(p.Body), Time: int64(p.Time)})
-}
-
-func encodeVotes(v View, vs []vote) []byte {
-	p := bftpb.Votes{View: uint64(v), Votes: make([]*bftpb.Vote, len(vs))}
-	pb := make([]bftpb.Vote, len(vs))
-	for i := range vs {
-		pb[i].Phase, pb[i].Seq, pb[i].Digest = uint32(vs[i].phase), uint64(vs[i].seq), vs[i].digest[:]
-		p.Votes[i] = &pb[i]
-	}
-	return mustMarshal(&p)
-}
-
 func encodeCheckpoint(c CheckpointInfo) []byte {
 	return mustMarshal(&bftpb.Checkpoint{Seq: uint64(c.Seq), State: c.State[:], History: c.History[:],
 		ScheduledEnd: uint64(c.ScheduledEnd), NextManifest: digestBytes(c.NextManifest)})
@@ -209,7 +196,7 @@ func parsePrePrepare(e *Envelope) (*prePrepare, error) {
 	if e.Type != TypePrePrepare {
 		return nil, fmt.Errorf("%w: %v where a pre-prepare belongs", ErrInvalid, e.Type)
 	}
-	if !decode(&p, e.Payload) {
+	if !decodeHeaderPB(&p, e.Payload) {
 		return nil, fmt.Errorf("%w: pre-prepare header does not decode", ErrInvalid)
 	}
 	body, err := optionalDigest(p.Body)
@@ -225,28 +212,20 @@ func parsePrePrepare(e *Envelope) (*prePrepare, error) {
 }
 
 func parseVotes(e *Envelope) (*votes, error) {
-	var p bftpb.Votes
 	if e.Type != TypeVotes {
 		return nil, fmt.Errorf("%w: %v where votes belong", ErrInvalid, e.Type)
 	}
-	if !decode(&p, e.Payload) {
-		return nil, fmt.Errorf("%w: votes do not decode", ErrInvalid)
+	var room [maxVotes]vote
+	view, count, ok := decodeVotes(e.Payload, &room)
+	if !ok {
+		return nil, fmt.Errorf("%w: votes do not decode, or are none or more than %d", ErrInvalid, maxVotes)
 	}
-	if len(p.Votes) == 0 || len(p.Votes) > maxVotes {
-		return nil, fmt.Errorf("%w: %d votes", ErrInvalid, len(p.Votes))
-	}
-	out := &votes{env: e, view: View(p.View), votes: make([]vote, len(p.Votes))}
-	for i, v := range p.Votes {
-		d, err := parseDigest(v.Digest)
-		if err != nil {
-			return nil, err
-		}
-		if v.Phase != uint32(PhasePrepare) && v.Phase != uint32(PhaseCommit) || v.Seq == 0 || v.Seq > 1<<62 {
+	for i := range room[:count] {
+		if x := &room[i]; x.phase != PhasePrepare && x.phase != PhaseCommit || x.seq == 0 || x.seq > 1<<62 {
 			return nil, fmt.Errorf("%w: vote out of range", ErrInvalid)
 		}
-		out.votes[i] = vote{Phase(v.Phase), Seq(v.Seq), d}
 	}
-	return out, nil
+	return &votes{env: e, view: view, votes: slices.Clone(room[:count])}, nil
 }
 
 func parseCheckpoint(e *Envelope) (*checkpoint, error) {
@@ -423,12 +402,6 @@ func encodeNewView(v View, refs []vcRef, pres []*prePrepare) []byte {
 }
 
 // frames
-
-func envelopeFrame(e *Envelope) []byte { return frame(e.Type, e.pb()) }
-
-func prePrepareFrame(e *Envelope, body []Digest) []byte {
-	return frame(TypePrePrepare, &bftpb.PrePrepare{Header: e.pb(), Body: &bftpb.Body{Bundles: joinDigests(body)}})
-}
 
 func statusFrame(s *status) []byte {
 	return frame(TypeStatus, &bftpb.Status{View: uint64(s.view), Changing: s.changing, Stable: uint64(s.stable),

@@ -52,28 +52,6 @@ func keyDraft() []byte                 { return []byte{byte(recDraft)} }
 func keyUsed() []byte                  { return []byte{byte(recUsed)} }
 func keyAmnesiac() []byte              { return []byte{byte(recAmnesiac)} }
 
-func encodeBody(b *body) []byte {
-	p := bftpb.Data{Bodies: []*bftpb.Body{{Bundles: joinDigests(b.list)}}}
-	for _, x := range b.bundles {
-		p.Bundles = append(p.Bundles, x.request(0))
-	}
-	return mustMarshal(&p)
-}
-
-func encodePrepared(c *preparedCert) []byte {
-	p := bftpb.PreparedRecord{Header: c.pre.env.pb()}
-	for _, v := range c.votes {
-		p.Votes = append(p.Votes, v.env.pb())
-	}
-	return mustMarshal(&p)
-}
-
-func encodeCommitted(c *committed) []byte {
-	x := *c
-	x.bundles = nil // they stand in the body's record
-	return mustMarshal(x.pb())
-}
-
 func encodeStable(cert []*checkpoint) []byte {
 	p := bftpb.CheckpointRecord{Seq: uint64(cert[0].info.Seq)}
 	for _, c := range cert {
