@@ -5,7 +5,10 @@ import (
 	"slices"
 
 	"github.com/baluarte-bft/baluarte/node/app"
+	"github.com/baluarte-bft/baluarte/node/app/calc"
 	"github.com/baluarte-bft/baluarte/node/app/counter"
+	"github.com/baluarte-bft/baluarte/node/app/echo"
+	"github.com/baluarte-bft/baluarte/node/app/files"
 	"github.com/baluarte-bft/baluarte/node/app/kv"
 )
 
@@ -17,7 +20,10 @@ type entry struct {
 
 // services is in the order of the names.
 var services = []entry{
+	{"calc", "exact arithmetic: evaluate an expression", calc.New},
 	{"counter", "a 64-bit number: add, multiply, get", counter.New},
+	{"files", "files with versions: put, update, delete, in parts and whole", files.New},
+	{"echo", "messages that come back: send, history", echo.New},
 	{"kv", "keys and values: put, get, delete, compare-and-set, scan", kv.New},
 }
 
