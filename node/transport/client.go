@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 
-	"github.com/libp2p/go-libp2p/core/peer"
-
 	"github.com/baluarte-bft/baluarte/crypto"
 )
 
@@ -66,10 +64,10 @@ func newClient(cfg ClientConfig, version uint16) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, _, err := memberIDs(cfg.Members); err != nil {
+	if _, err := memberKeys(cfg.Members); err != nil {
 		return nil, err
 	}
-	ep, err := newEndpoint(cfg.Key, cfg.Cluster, limits, func(peer.ID) bool { return false })
+	ep, err := newEndpoint(cfg.Key, cfg.Cluster, limits)
 	if err != nil {
 		return nil, err
 	}

@@ -92,7 +92,7 @@ func (c *ClientConn) serve() {
 		defer close(written)
 		c.write(limits)
 	})
-	r := newFrameReader(c.st, clientReadBytes, limits.MaxClientFrameBytes, limits.FrameTimeout, &c.s.clientGot)
+	r := newFrameReader(c.st, clientReadBytes, limits.MaxClientFrameBytes, &limits, &c.s.clientGot)
 	for {
 		frame, err := r.next()
 		if err != nil {
@@ -134,8 +134,8 @@ func (c *ClientConn) end(err error) {
 // write sends what is queued until the connection is closed, and then says why.
 func (c *ClientConn) write(limits Limits) {
 	defer c.s.ep.closeLater(c.conn)
-	w := newFrameWriter(c.st, limits.WriteTimeout, clientMessageBytes, &c.s.clientSent)
-	if err := w.run(c.queue, c.closing); err != nil {
+	w := newFrameWriter(c.st, limits.WriteTimeout, clientFlushBytes, &c.s.clientSent)
+	if err := w.run(c.queue, limits.KeepAlive, c.closing); err != nil {
 		var t interface{ Timeout() bool }
 		c.shut("write: "+err.Error(), !errors.As(err, &t) || !t.Timeout())
 		return

@@ -1,5 +1,5 @@
 // Package transport moves opaque frames between replicas, and between clients
-// and replicas, over libp2p connections: TCP, TLS 1.3 and yamux, nothing else.
+// and replicas, over libp2p connections: TCP and TLS 1.3, nothing else.
 // It knows nothing of what the frames mean.
 //
 // # Who is at the other end
@@ -18,10 +18,11 @@
 // client dials every replica and uses its stream both ways. Only the dialling
 // side reconnects, for ever, with back-off and jitter.
 //
-// The parts of libp2p below its host are used directly (upgrader, TLS, yamux,
+// The parts of libp2p below its host are used directly (TCP, upgrader, TLS,
 // multistream): a host's swarm would share and reuse connections, delay
 // redials by its own back-off, and bring an identify exchange with every
-// connection, none of which is wanted here.
+// connection, none of which is wanted here. With one stream for each connection there is nothing
+// to multiplex either: where libp2p has a stream muxer stands one that hands TLS out as that stream.
 //
 // # What travels on a stream
 //
@@ -40,17 +41,14 @@
 // is told so. After that come frames: a length, 4 bytes big-endian, and as many
 // bytes. A length of zero is no frame: from a replica to a client it introduces
 // the reason for which the replica now closes the stream (length uint16,
-// reason), elsewhere it is a violation. Every violation closes the connection.
+// reason), elsewhere it is a violation. A length of 2^32-1 is a sign of life, which both ends write
+// when they have nothing else to write. Every violation closes the connection.
 //
 // # Bounds
 //
 // Every queue, buffer and wait is bounded by [Limits]. For one connection the
-// memory is at most the queue of unsent frames, 4 MiB (a client's: 1 MiB) on
-// their way through yamux, its receive window, one frame being read and
-// small buffers. yamux grants a receive window of 256 KiB at first and widens it
-// up to the limit only while the reader keeps up. It keeps each of its
-// messages in a buffer of its own, so a client that sends one byte a message
-// while its handler blocks costs about 40 times its window.
+// memory is at most the queue of unsent frames, one frame being read and buffers of some 200 KiB (a client's: 64 KiB);
+// what waits for a handler that is busy waits in the buffers of the kernel, and then at the other end.
 //
 // Frames up to 1 KiB are carved from slabs of 16 KiB that are never reused: a
 // handler that retains n small frames keeps at most n slabs alive, and should

@@ -19,11 +19,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/sec"
 	"github.com/libp2p/go-libp2p/core/transport"
-	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/upgrader"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
-	yamuxconf "github.com/libp2p/go-yamux/v5"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/multiformats/go-multistream"
@@ -54,21 +52,20 @@ type endpoint struct {
 	wg        sync.WaitGroup // everything that outlives a call
 }
 
-// newEndpoint builds the part of libp2p that is used. isMember selects the
-// wider bounds of connections between replicas.
-func newEndpoint(key *crypto.PrivateKey, cluster crypto.Digest, limits Limits, isMember func(peer.ID) bool) (*endpoint, error) {
+// newEndpoint builds the part of libp2p that is used.
+func newEndpoint(key *crypto.PrivateKey, cluster crypto.Digest, limits Limits) (*endpoint, error) {
 	seed := key.Seed()
 	sk, err := ic.UnmarshalEd25519PrivateKey(ed25519.NewKeyFromSeed(seed[:]))
 	if err != nil {
 		return nil, fmt.Errorf("transport: key: %w", err)
 	}
-	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: newMuxer(limits, isMember)}}
+	muxers := []upgrader.StreamMuxer{{ID: singleStream, Muxer: singleMuxer{}}}
 	secure, err := libp2ptls.New(libp2ptls.ID, sk, muxers)
 	if err != nil {
 		return nil, fmt.Errorf("transport: TLS identity: %w", err)
 	}
 	// libp2p's resource manager and gater are left out: the door bounds inbound
-	// connections, knowing members from strangers, and yamux the streams.
+	// connections, knowing members from strangers, and each has one stream.
 	up, err := upgrader.New([]sec.SecureTransport{secure}, muxers, nil, nil, nil,
 		upgrader.WithAcceptTimeout(limits.HandshakeTimeout))
 	if err != nil {
@@ -105,59 +102,6 @@ func (e *endpoint) closeOn(ctx context.Context, c io.Closer) (release func() boo
 		<-done // so that nothing starts once the caller has gone
 		return false
 	}
-}
-
-// Sizes of yamux messages, of which 64 may wait in each session.
-const (
-	peerMessageBytes   = 64 << 10
-	clientMessageBytes = 16 << 10
-)
-
-// muxer is yamux with bounds that depend on who is at the other end.
-type muxer struct {
-	isMember         func(peer.ID) bool
-	members, clients yamuxconf.Config
-}
-
-func newMuxer(l Limits, isMember func(peer.ID) bool) *muxer {
-	base := yamuxconf.DefaultConfig()
-	base.AcceptBacklog = 2
-	base.PingBacklog = 4
-	base.KeepAliveInterval = l.KeepAlive
-	base.ConnectionWriteTimeout = 2 * l.WriteTimeout
-	base.LogOutput = io.Discard
-	base.ReadBufSize = 0 // TLS buffers already
-	members, clients := *base, *base
-	members.InitialStreamWindowSize = uint32(min(l.PeerWindowBytes, 1<<20))
-	members.MaxStreamWindowSize = uint32(l.PeerWindowBytes)
-	members.MaxMessageSize = peerMessageBytes
-	clients.InitialStreamWindowSize = minWindowBytes
-	clients.MaxStreamWindowSize = uint32(l.ClientWindowBytes)
-	clients.MaxMessageSize = clientMessageBytes
-	return &muxer{isMember: isMember, members: members, clients: clients}
-}
-
-// NewConn starts a session that allows the dialling side one stream and the
-// accepting side none.
-func (m *muxer) NewConn(nc net.Conn, isServer bool, _ network.PeerScope) (network.MuxedConn, error) {
-	conf := m.clients
-	if s, ok := nc.(sec.SecureConn); ok && m.isMember(s.RemotePeer()) {
-		conf = m.members
-	}
-	if !isServer {
-		conf.MaxIncomingStreams = 0
-		session, err := yamuxconf.Client(nc, &conf, nil)
-		if err != nil {
-			return nil, err
-		}
-		return yamux.NewMuxedConn(session), nil
-	}
-	conf.MaxIncomingStreams = 1
-	session, err := yamuxconf.Server(nc, &conf, nil)
-	if err != nil {
-		return nil, err
-	}
-	return yamux.NewMuxedConn(session), nil
 }
 
 // peerID is libp2p's name for a key.

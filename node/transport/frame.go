@@ -3,8 +3,10 @@ package transport
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -23,10 +25,17 @@ const (
 	// follows only as the bytes arrive.
 	firstRead = 64 << 10
 
-	// muxHeaderBytes is what yamux adds to each of its messages; flushes are
-	// sized so that none leaves a small remainder in a message of its own.
-	muxHeaderBytes = 12
+	// keepAliveHeader stands where a length does: a sign of life, without bytes.
+	keepAliveHeader = 0xffffffff
+
+	// peerFlushBytes and clientFlushBytes are how many bytes one write gathers: whole TLS
+	// records, which hold 16 KiB.
+	peerFlushBytes   = 128 << 10
+	clientFlushBytes = 32 << 10
 )
+
+// errSilent: the other end sends nothing, not even signs of life.
+var errSilent = errors.New("nothing was heard of the other end")
 
 // traffic counts what passed one direction of a channel.
 type traffic struct {
@@ -42,15 +51,19 @@ type frameWriter struct {
 	sent     *traffic
 	buf      []byte
 	deadline time.Time // when the write deadline was last set
+	wrote    bool      // since the last look at idleness
 }
 
-func newFrameWriter(st network.MuxedStream, timeout time.Duration, messageBytes int, sent *traffic) *frameWriter {
-	return &frameWriter{st: st, timeout: timeout, limit: 2 * (messageBytes - muxHeaderBytes), sent: sent}
+func newFrameWriter(st network.MuxedStream, timeout time.Duration, flushBytes int, sent *traffic) *frameWriter {
+	return &frameWriter{st: st, timeout: timeout, limit: flushBytes, sent: sent}
 }
 
 // run writes what comes into q, until a write fails or stop is closed. A frame taken
-// from q is either written or lost with the stream.
-func (w *frameWriter) run(q *queue, stop <-chan struct{}) error {
+// from q is either written or lost with the stream. When nothing was written for keepAlive at most, it writes a
+// sign of life.
+func (w *frameWriter) run(q *queue, keepAlive time.Duration, stop <-chan struct{}) error {
+	idle := time.NewTicker(max(keepAlive/2, time.Millisecond))
+	defer idle.Stop()
 	var batch [][]byte
 	for {
 		batch = q.take(batch[:0], w.limit)
@@ -60,6 +73,10 @@ func (w *frameWriter) run(q *queue, stop <-chan struct{}) error {
 			}
 			select {
 			case <-q.wake:
+			case <-idle.C:
+				if err := w.live(); err != nil {
+					return err
+				}
 			case <-stop:
 				return nil
 			}
@@ -73,6 +90,18 @@ func (w *frameWriter) run(q *queue, stop <-chan struct{}) error {
 		}
 		w.sent.frames.Add(uint64(len(batch)))
 	}
+}
+
+// live writes a sign of life, unless something was written since it was last called.
+func (w *frameWriter) live() error {
+	if !w.wrote {
+		w.buf = binary.BigEndian.AppendUint32(w.buf, keepAliveHeader)
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	w.wrote = false
+	return nil
 }
 
 // add gathers one frame, writing what no longer fits.
@@ -105,6 +134,7 @@ func (w *frameWriter) flush() error {
 // write passes b on in pieces, so that the deadline is one of progress and
 // does not depend on the length of a frame.
 func (w *frameWriter) write(b []byte) error {
+	w.wrote = true
 	for len(b) > 0 {
 		piece := b[:min(len(b), w.limit)]
 		// Setting a deadline costs a timer: renew it only when a quarter is gone.
@@ -137,35 +167,40 @@ func (w *frameWriter) goodbye(reason string) error {
 type frameReader struct {
 	st      network.MuxedStream
 	br      *bufio.Reader
-	max     int
-	timeout time.Duration
-	goodbye bool // the other end may end the stream with a reason
+	max     int           // longest frame; 0: none may come, only signs of life
+	timeout time.Duration // of a frame whose length has come
+	silence time.Duration // after which the other end is taken for dead
+	patient time.Time     // when the deadline of silence was last set
+	goodbye bool          // the other end may end the stream with a reason
 	slab    []byte
 	got     *traffic
 }
 
-func newFrameReader(st network.MuxedStream, bufBytes, maxFrame int, timeout time.Duration, got *traffic) *frameReader {
-	return &frameReader{st: st, br: bufio.NewReaderSize(st, bufBytes), max: maxFrame, timeout: timeout, got: got}
+func newFrameReader(st network.MuxedStream, bufBytes, maxFrame int, limits *Limits, got *traffic) *frameReader {
+	return &frameReader{st: st, br: bufio.NewReaderSize(st, bufBytes), max: maxFrame, timeout: limits.FrameTimeout,
+		silence: limits.KeepAlive + 2*limits.WriteTimeout, got: got}
 }
 
 // next returns the next frame, which belongs to the caller. The capacity is
 // cut to the length, so that appending cannot reach a neighbour in the slab.
 func (r *frameReader) next() ([]byte, error) {
-	header, err := r.br.Peek(headerBytes)
-	if err != nil {
-		if err == io.EOF && r.br.Buffered() > 0 {
-			err = io.ErrUnexpectedEOF
+	length := uint32(keepAliveHeader)
+	for length == keepAliveHeader {
+		header, err := r.header()
+		if err != nil {
+			return nil, err
 		}
-		return nil, err
+		length = binary.BigEndian.Uint32(header)
+		if _, err := r.br.Discard(headerBytes); err != nil {
+			return nil, err
+		}
 	}
-	length := binary.BigEndian.Uint32(header)
-	if _, err := r.br.Discard(headerBytes); err != nil {
-		return nil, err
-	}
-	if length == 0 {
+	switch {
+	case length == 0:
 		return nil, r.readGoodbye()
-	}
-	if uint64(length) > uint64(r.max) {
+	case r.max == 0:
+		return nil, fmt.Errorf("%w: this stream carries none in this direction", ErrFrame)
+	case uint64(length) > uint64(r.max):
 		return nil, fmt.Errorf("%w: length %d exceeds %d", ErrFrame, length, r.max)
 	}
 	frame, err := r.body(int(length))
@@ -178,6 +213,27 @@ func (r *frameReader) next() ([]byte, error) {
 	r.got.frames.Add(1)
 	r.got.bytes.Add(uint64(headerBytes + len(frame)))
 	return frame, nil
+}
+
+// header waits for the next length. Who sends nothing for too long, not even signs of life, is gone.
+func (r *frameReader) header() ([]byte, error) {
+	if r.br.Buffered() < headerBytes {
+		// Setting a deadline costs a timer: renew it only when a quarter is gone.
+		if now := time.Now(); now.Sub(r.patient) > r.silence/4 {
+			if err := r.st.SetReadDeadline(now.Add(r.silence)); err != nil {
+				return nil, err
+			}
+			r.patient = now
+		}
+	}
+	header, err := r.br.Peek(headerBytes)
+	switch {
+	case err == io.EOF && r.br.Buffered() > 0:
+		return nil, io.ErrUnexpectedEOF
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, fmt.Errorf("%w for %v", errSilent, r.silence)
+	}
+	return header, err
 }
 
 // body reads n bytes. A deadline is set only when they have not all arrived,
@@ -195,7 +251,8 @@ func (r *frameReader) body(n int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return frame, r.st.SetReadDeadline(time.Time{})
+	r.patient = time.Now()
+	return frame, r.st.SetReadDeadline(r.patient.Add(r.silence))
 }
 
 // room returns n bytes for a frame, from a slab if it is small.

@@ -17,6 +17,9 @@ import (
 // which TestFrozenPeer stops and continues. Its value is the address of replica 0.
 const echoEnv = "TRANSPORT_TEST_PEER"
 
+// frozenKeepAlive is that of both ends of TestFrozenPeer.
+const frozenKeepAlive = 300 * time.Millisecond
+
 func TestMain(m *testing.M) {
 	if other := os.Getenv(echoEnv); other != "" {
 		runEcho(other)
@@ -34,6 +37,7 @@ func runEcho(other string) {
 		s.Send(peer, frame)
 	}
 	s, err := Listen(ServerConfig{Key: testKey("replica 1"), Self: 1, Cluster: testCluster, Handler: rec, Listen: []string{"127.0.0.1:0"},
+		Limits: Limits{KeepAlive: frozenKeepAlive},
 		Members: []Member{
 			{Key: testKey("replica 0").Public(), Addrs: []string{other}},
 			{Key: testKey("replica 1").Public(), Addrs: []string{"127.0.0.1:0"}},
@@ -83,7 +87,7 @@ func TestFrozenPeer(t *testing.T) {
 	}
 	s, err := newServer(ServerConfig{Key: testKey("replica 0"), Cluster: testCluster, Members: members, Handler: rec,
 		Listen: []string{"127.0.0.1:0"},
-		Limits: Limits{WriteTimeout: 300 * time.Millisecond, KeepAlive: 300 * time.Millisecond, PeerQueueBytes: 8 << 20}}, protocolVersion)
+		Limits: Limits{WriteTimeout: 300 * time.Millisecond, KeepAlive: frozenKeepAlive, PeerQueueBytes: 8 << 20}}, protocolVersion)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,14 +34,17 @@ func (f *fakeStream) SetWriteDeadline(time.Time) error { return nil }
 func FuzzFrameReader(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 'x', 0, 0, 0, 2, 'y', 'z'}, true)
 	f.Add([]byte{0, 0, 0, 0, 0, 3, 'b', 'y', 'e'}, true)
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff}, false)
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0, 0, 0, 1, 'x'}, false)
 	f.Fuzz(func(t *testing.T, raw []byte, goodbye bool) {
 		const limit = 100
 		for _, r := range []io.Reader{bytes.NewReader(raw), iotest.OneByteReader(bytes.NewReader(raw)), iotest.DataErrReader(bytes.NewReader(raw))} {
-			fr := newFrameReader(&fakeStream{r: r}, 16, limit, time.Second, new(traffic))
+			fr := newFrameReader(&fakeStream{r: r}, 16, limit, &Limits{FrameTimeout: time.Second, KeepAlive: time.Second, WriteTimeout: time.Second}, new(traffic))
 			fr.goodbye = goodbye
 			rest := raw
 			for {
+				for len(rest) >= 4 && binary.BigEndian.Uint32(rest) == keepAliveHeader {
+					rest = rest[4:]
+				}
 				frame, err := fr.next()
 				valid := len(rest) >= 4
 				n := 0

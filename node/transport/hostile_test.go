@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/baluarte-bft/baluarte/crypto"
 )
@@ -22,7 +21,7 @@ import (
 // then misbehave.
 func openStream(t *testing.T, tn *testNet, key *crypto.PrivateKey, prefix string, version uint16, cluster crypto.Digest) (network.MuxedStream, network.MuxedConn, error) {
 	t.Helper()
-	ep, err := newEndpoint(key, cluster, mustComplete(t, Limits{}), func(peer.ID) bool { return false })
+	ep, err := newEndpoint(key, cluster, mustComplete(t, Limits{}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,10 +170,11 @@ func TestGarbageOnTheRawPort(t *testing.T) {
 		c := tn.raw(0)
 		c.Write(raw) // may fail: the server hangs up
 	}
-	// A TLS handshake without a stream, and a stream without a hello.
-	_, quiet, _ := openStream(t, tn, testKey("quiet"), "/nonsense/", protocolVersion, testCluster)
+	// A TLS handshake without a hello.
+	quiet, _, _ := openStream(t, tn, testKey("quiet"), "/nonsense/", protocolVersion, testCluster)
 	before := len(tn.rec[0].got(1))
-	waitFor(t, "garbage gone", func() bool { return tn.servers[0].Stats().Handshakes == 0 && quiet.IsClosed() })
+	waitFor(t, "garbage gone", func() bool { return tn.servers[0].Stats().Handshakes == 0 })
+	expectEnd(t, quiet)
 	waitFor(t, "traffic goes on", func() bool { return len(tn.rec[0].got(1)) > before })
 	close(stop)
 	<-done

@@ -36,8 +36,8 @@ type Limits struct {
 	// FrameTimeout is how long a frame may take to arrive once its length has.
 	// Default 30 s.
 	FrameTimeout time.Duration
-	// KeepAlive is the time without traffic after which the other end is
-	// probed; it then has twice WriteTimeout to answer. Default 5 s.
+	// KeepAlive is how long an end writes nothing before it writes a sign of life. One that is not heard
+	// of for KeepAlive and twice WriteTimeout is taken for dead, so all ends should have the same. Default 5 s.
 	KeepAlive time.Duration
 	// DialTimeout bounds one attempt on one address, handshake included.
 	// Default 5 s.
@@ -74,12 +74,6 @@ type Limits struct {
 	// are closed at once. Defaults 500 and 2,048.
 	AcceptRate  int
 	AcceptBurst int
-
-	// PeerWindowBytes and ClientWindowBytes bound the received bytes that wait
-	// for a handler, on a connection between replicas and between client and
-	// replica. At least 256 KiB. Defaults 8 MiB and 1 MiB.
-	PeerWindowBytes   int
-	ClientWindowBytes int
 }
 
 // DefaultLimits returns the documented defaults.
@@ -106,13 +100,8 @@ func DefaultLimits() Limits {
 		MaxHandshakes:       1024,
 		AcceptRate:          500,
 		AcceptBurst:         2048,
-		PeerWindowBytes:     8 << 20,
-		ClientWindowBytes:   1 << 20,
 	}
 }
-
-// minWindowBytes is the receive window that yamux grants unasked.
-const minWindowBytes = 256 << 10
 
 // maxFrameCap keeps sums of lengths far from overflow.
 const maxFrameCap = 1 << 30
@@ -137,8 +126,6 @@ func (l Limits) complete() (Limits, error) {
 		{"MaxHandshakes", &l.MaxHandshakes, &def.MaxHandshakes, 1},
 		{"AcceptRate", &l.AcceptRate, &def.AcceptRate, 1},
 		{"AcceptBurst", &l.AcceptBurst, &def.AcceptBurst, 1},
-		{"PeerWindowBytes", &l.PeerWindowBytes, &def.PeerWindowBytes, minWindowBytes},
-		{"ClientWindowBytes", &l.ClientWindowBytes, &def.ClientWindowBytes, minWindowBytes},
 	} {
 		if *f.v == 0 {
 			*f.v = *f.def

@@ -25,7 +25,7 @@ type link struct {
 	prefix  string // of the protocol
 	queue   *queue
 	maxOut  int // longest frame to send, bytes
-	message int // yamux message size, bytes
+	flush   int // bytes gathered for one write
 
 	// onState is told of every change, and of every attempt that failed in
 	// another way than the one before it. onFrame gets what arrives; nil means
@@ -63,10 +63,10 @@ func newLink(ep *endpoint, replica int, m Member, prefix string) (*link, error) 
 	}
 	if prefix == replicaProtocol {
 		l.queue = newQueue(ep.limits.PeerQueueBytes, ep.limits.PeerQueueFrames)
-		l.maxOut, l.message = ep.limits.MaxFrameBytes, peerMessageBytes
+		l.maxOut, l.flush = ep.limits.MaxFrameBytes, peerFlushBytes
 	} else {
 		l.queue = newQueue(ep.limits.ClientQueueBytes, ep.limits.ClientQueueFrames)
-		l.maxOut, l.message = ep.limits.MaxClientFrameBytes, clientMessageBytes
+		l.maxOut, l.flush = ep.limits.MaxClientFrameBytes, clientFlushBytes
 	}
 	return l, nil
 }
@@ -151,8 +151,8 @@ func (l *link) session(ctx context.Context) (lived time.Duration, err error) {
 		readErr = l.read(st)
 	})
 	defer l.ep.closeOn(ctx, conn)()
-	w := newFrameWriter(st, l.ep.limits.WriteTimeout, l.message, &l.sent)
-	err = w.run(l.queue, broken)
+	w := newFrameWriter(st, l.ep.limits.WriteTimeout, l.flush, &l.sent)
+	err = w.run(l.queue, l.ep.limits.KeepAlive, broken)
 	l.ep.closeLater(conn)
 	<-broken
 	if err == nil || isRefusal(readErr) {
@@ -195,16 +195,16 @@ func (l *link) connect(ctx context.Context) (transport.CapableConn, network.Muxe
 	return conn, st, nil
 }
 
+// signBytes is the read buffer of a stream on which only signs of life arrive.
+const signBytes = 64
+
 // read passes on what arrives until the stream ends; it never returns nil.
 func (l *link) read(st network.MuxedStream) error {
 	if l.onFrame == nil {
-		var b [1]byte
-		if _, err := st.Read(b[:]); err != nil {
-			return err
-		}
-		return fmt.Errorf("%w: this stream carries none in this direction", ErrFrame)
+		_, err := newFrameReader(st, signBytes, 0, &l.ep.limits, &l.got).next()
+		return err
 	}
-	r := newFrameReader(st, clientReadBytes, l.ep.limits.MaxFrameBytes, l.ep.limits.FrameTimeout, &l.got)
+	r := newFrameReader(st, clientReadBytes, l.ep.limits.MaxFrameBytes, &l.ep.limits, &l.got)
 	r.goodbye = true
 	for {
 		frame, err := r.next()
@@ -273,18 +273,17 @@ func (l *link) state() (up bool, err error) {
 	return l.up, l.lastErr
 }
 
-// memberIDs maps the keys and the libp2p names of the members to replica IDs.
-func memberIDs(members []Member) (map[crypto.PublicKey]int, map[peer.ID]int, error) {
-	keys, ids := make(map[crypto.PublicKey]int), make(map[peer.ID]int)
+// memberKeys maps the keys of the members to replica IDs.
+func memberKeys(members []Member) (map[crypto.PublicKey]int, error) {
+	keys := make(map[crypto.PublicKey]int)
 	for i, m := range members {
 		if _, dup := keys[m.Key]; dup {
-			return nil, nil, fmt.Errorf("transport: two members have the key of replica %d", i)
+			return nil, fmt.Errorf("transport: two members have the key of replica %d", i)
 		}
-		id, err := peerID(m.Key)
-		if err != nil {
-			return nil, nil, fmt.Errorf("transport: key of replica %d: %w", i, err)
+		if _, err := peerID(m.Key); err != nil {
+			return nil, fmt.Errorf("transport: key of replica %d: %w", i, err)
 		}
-		keys[m.Key], ids[id] = i, i
+		keys[m.Key] = i
 	}
-	return keys, ids, nil
+	return keys, nil
 }

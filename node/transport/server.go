@@ -9,7 +9,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/transport"
 	manet "github.com/multiformats/go-multiaddr/net"
 	"golang.org/x/time/rate"
@@ -112,14 +111,11 @@ func newServer(cfg ServerConfig, version uint16) (*Server, error) {
 		return nil, err
 	}
 	cfg.Limits = limits
-	keys, ids, err := memberIDs(cfg.Members)
+	keys, err := memberKeys(cfg.Members)
 	if err != nil {
 		return nil, err
 	}
-	ep, err := newEndpoint(cfg.Key, cfg.Cluster, limits, func(id peer.ID) bool {
-		_, ok := ids[id]
-		return ok
-	})
+	ep, err := newEndpoint(cfg.Key, cfg.Cluster, limits)
 	if err != nil {
 		return nil, err
 	}
