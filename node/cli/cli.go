@@ -38,8 +38,8 @@ type Service struct {
 	// Short describes the service in the help, in a few words.
 	Short string
 	// Commands returns the subcommands of the command that is named like the
-	// service, whose RunE are made by [Session.Run]; nil leaves the service to the
-	// general commands invoke and query.
+	// service, whose RunE are made by [Session.Run]; a single one of that name is that
+	// command itself. Nil leaves the service to the general commands invoke and query.
 	Commands func(*Session) []*cobra.Command
 }
 

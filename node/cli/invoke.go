@@ -20,6 +20,9 @@ func (p *Program) serviceCommand(service Service) *cobra.Command {
 	for _, c := range subs {
 		s.addFlags(c)
 	}
+	if len(subs) == 1 && subs[0].Name() == service.Name {
+		return subs[0]
+	}
 	return group(service.Name, service.Short, subs...)
 }
 
