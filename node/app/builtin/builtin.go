@@ -22,8 +22,8 @@ type entry struct {
 var services = []entry{
 	{"calc", "exact arithmetic: evaluate an expression", calc.New},
 	{"counter", "a 64-bit number: add, multiply, get", counter.New},
-	{"files", "files with versions: put, update, delete, in parts and whole", files.New},
 	{"echo", "messages that come back: send, history", echo.New},
+	{"files", "files with versions: put, update, delete, in parts and whole", files.New},
 	{"kv", "keys and values: put, get, delete, compare-and-set, scan", kv.New},
 }
 
