@@ -28,7 +28,8 @@ func rootCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(runCommand(stdout, stderr, terminal), sweepCommand(stdout, stderr, terminal), compareCommand(stdout))
+	root.AddCommand(faultsCommand(stdout, stderr, terminal), replicaCommand())
+	root.AddCommand(runCommand(stdout, stderr, terminal), ycsbCommand(stdout, stderr, terminal), serverCommand(stdout), sweepCommand(stdout, stderr, terminal), compareCommand(stdout), plotCommand(stdout))
 	return root
 }
 
