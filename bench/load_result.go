@@ -2,7 +2,6 @@ package bench
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
@@ -145,14 +144,14 @@ type Reference struct {
 }
 
 // takeReference takes over the result of the reference. It follows the measurement of the cluster.
-func (res *Result) takeReference(ref *Result, duration time.Duration) {
+func (res *Result) takeReference(ref *Result) {
 	res.UnreplicatedOpsPerSecond, res.UnreplicatedCPUMicrosPerOp = ref.OpsPerSecond, ref.CPUMicrosPerOp
 	// What an open loop achieves is what it was asked for.
 	if res.OpsPerSecond > 0 && res.OfferedPerSecond == 0 {
 		res.ReplicationFactor = ref.OpsPerSecond / res.OpsPerSecond
 	}
 	res.Unreplicated = &Reference{OpsPerSecond: ref.OpsPerSecond, P50: ref.P50, P90: ref.P90, P99: ref.P99, P999: ref.P999, Max: ref.Max,
-		Ops: ref.Ops, Errors: ref.Errors, WarmupSeconds: ref.Settings.WarmupSeconds, DurationSeconds: duration.Seconds(),
+		Ops: ref.Ops, Errors: ref.Errors, WarmupSeconds: ref.Settings.WarmupSeconds, DurationSeconds: ref.Settings.DurationSeconds,
 		CPUMicrosPerOp: ref.CPUMicrosPerOp, Processes: ref.Processes}
 	for _, warning := range ref.Warnings {
 		res.Warnings = append(res.Warnings, "the server without replicas: "+warning)

@@ -81,9 +81,9 @@ type Options struct {
 	Records int
 
 	// Reference also measures the same load on one server without replicas, see package single, for at most
-	// ReferenceDuration, before the cluster starts or, where the cluster runs already, beside it.
-	Reference bool
-	// ReferenceProgram is the path of bftbench, which serves the reference. Empty: it is built with `go build`.
+	// ReferenceDuration after ReferenceWarmup, once the cluster that was made here has ended, or beside
+	// the one of Dir. ReferenceProgram is the path of bftbench, which serves it.
+	Reference        bool
 	ReferenceProgram string
 
 	// Dir is the directory of a running cluster, made by `bftnode up` or `bftnode init`. Empty: a cluster is made
@@ -144,6 +144,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("a calibration of %v: it must be positive", o.Calibration)
 	case o.Dir == "" && (o.Nodes < 4 || o.Nodes > 64):
 		return fmt.Errorf("%d nodes: choose 4 to 64", o.Nodes)
+	case o.Reference && o.ReferenceProgram == "":
+		return fmt.Errorf("a reference needs the program of bftbench, which serves it: name it, or leave the reference out")
 	case o.Dir != "" && o.Program != "":
 		return fmt.Errorf("a program is of use only for a cluster that is made here: leave it or the directory out")
 	}

@@ -22,6 +22,8 @@ type run struct {
 	o       *Options
 	cluster *cluster
 	clients []*client.Client
+	// unreplicated: cluster is one server without replicas.
+	unreplicated bool
 	// observer asks the replicas how they are, beside the load.
 	observer *client.Client
 	result   *Result
@@ -54,6 +56,15 @@ func Run(ctx context.Context, o Options) (_ *Result, err error) {
 	}
 	if err := r.measure(ctx); err != nil {
 		return nil, err
+	}
+	if r.o.Reference {
+		if r.cluster.own {
+			r.say("ending the cluster")
+			r.cluster.stop()
+		}
+		if err := r.measureReference(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return r.result, nil
 }
@@ -130,7 +141,11 @@ func (r *run) dialOne(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.Dial(ctx, r.cluster.manifest, key)
+	var opts []client.Option
+	if r.unreplicated {
+		opts = append(opts, client.Unreplicated())
+	}
+	return client.Dial(ctx, r.cluster.manifest, key, opts...)
 }
 
 func (r *run) closeClients() {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -18,14 +19,25 @@ Without --dir it makes a cluster of its own, of --nodes real replica processes w
 a temporary directory, and ends and removes it afterwards. bftnode is built for that, which works within a
 checkout, or named with --bftnode. With --dir it uses the running cluster of that directory.
 
-Each client keeps --depth operations outstanding. Operations count once f+1 replicas sent the same
-result. The calibration is how many Ed25519 signatures one idle core verifies, taken before the
-load; throughput divided by it compares machines.`
+Each client keeps --depth operations outstanding (a closed loop). With --rate, operations are offered
+at that rate over all clients whatever becomes of the earlier ones (an open loop), and latencies count from
+the time at which an operation was to begin, so that waiting behind a stall is in them. Operations count once f+1
+replicas sent the same result.
+
+Operations of the counter are empty. Those of kv are puts of --size bytes; with --read they are reads of values of that
+size, which are put before. An ordered read is an operation with a result of --size bytes.
+
+Afterwards the same load goes to one server without replicas (see bftbench server) for up to 5 s, for comparison. The
+calibration is how many Ed25519 signatures one idle core verifies, taken before the load; throughput divided by it
+compares machines.`
 
 const runExample = `  bftbench run                                      # 32 clients x 128 outstanding, empty operations
   bftbench run --service kv --size 1024             # puts of 1 KiB
+  bftbench run --service kv --size 1024 --read ordered   # results of 1 KiB
   bftbench run --clients 200 --depth 1              # independent closed-loop clients
   bftbench run --clients 1 --depth 1                # latency of one client
+  bftbench run --rate 20000                         # latency at 20,000 operations a second
+  bftbench run --rate 500 --arrivals even --seed 7
   bftbench run --read linearizable                  # reads without ordering
   bftbench run --dir ./cluster --duration 60s --json`
 
@@ -35,6 +47,7 @@ const loadGCPercent = 400
 
 func runCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 	o, out := bench.DefaultOptions(), output{stdout: stdout, stderr: stderr, terminal: terminal}
+	var noReference bool
 	cmd := &cobra.Command{
 		Use:     "run",
 		Short:   "Measure one load",
@@ -42,27 +55,74 @@ func runCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 		Example: runExample,
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := checkLoad(cmd, &o); err != nil {
-				return err
-			}
-			return out.measureOne(cmd, &o)
+			return runLoad(cmd, &o, &out, noReference)
 		},
 	}
 	addLoadFlags(cmd.Flags(), &o)
 	out.addFlags(cmd)
+	addReferenceFlag(cmd.Flags(), &noReference)
 	return cmd
+}
+
+// runLoad measures one load, with the server without replicas that this program is too.
+func runLoad(cmd *cobra.Command, o *bench.Options, out *output, noReference bool) error {
+	if err := checkOpenLoop(cmd, o); err != nil {
+		return err
+	}
+	if o.Reference = !noReference; o.Reference {
+		program, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("this program does not find itself, to serve without replicas: leave that out with --no-reference (%w)", err)
+		}
+		o.ReferenceProgram = program
+	}
+	if err := checkLoad(cmd, o); err != nil {
+		return err
+	}
+	return out.measureOne(cmd, o)
+}
+
+func addReferenceFlag(f *pflag.FlagSet, no *bool) {
+	f.BoolVar(no, "no-reference", false, "do not measure a server without replicas too")
+}
+
+// checkOpenLoop refuses flags of one kind of loop for the other.
+func checkOpenLoop(cmd *cobra.Command, o *bench.Options) error {
+	f := cmd.Flags()
+	switch {
+	case f.Changed("rate") && o.Rate == 0:
+		return usageError{fmt.Errorf("a rate of 0: choose more, or leave --rate out for a closed loop")}
+	case f.Changed("rate") && f.Changed("depth"):
+		return usageError{fmt.Errorf("--depth is of a closed loop and --rate of an open one: leave one of them out")}
+	case f.Changed("seed") && (o.Rate == 0 || o.Arrivals == bench.ArrivalsEven):
+		return usageError{fmt.Errorf("--seed is of the arrivals of an open loop that are drawn: give --rate, and no even arrivals, or leave it out")}
+	}
+	return nil
 }
 
 // addLoadFlags adds the flags that say what to measure, which run and sweep have in common.
 func addLoadFlags(f *pflag.FlagSet, o *bench.Options) {
+	f.StringVar(&o.Service, "service", o.Service, "service to load: counter (empty operations) or kv (puts)")
+	f.IntVar(&o.Size, "size", o.Size, "bytes of the value of each put, or of each value that is read from kv")
+	f.IntVar(&o.Keys, "keys", o.Keys, "with kv, different keys that each client writes, or that all read")
+	f.StringVar(&o.Read, "read", o.Read, "read instead: linearizable, ordered or stale")
+	addTimeFlags(f, o)
+	addClusterFlags(f, o)
+}
+
+// addTimeFlags adds the flags that say how much load there is, and for how long.
+func addTimeFlags(f *pflag.FlagSet, o *bench.Options) {
 	f.IntVar(&o.Clients, "clients", o.Clients, "number of clients, each with its own key and channels")
 	f.IntVar(&o.Depth, "depth", o.Depth, "operations that each client keeps outstanding")
+	f.Float64Var(&o.Rate, "rate", o.Rate, "offer so many operations a second in all instead (an open loop)")
+	f.StringVar(&o.Arrivals, "arrivals", o.Arrivals, "with --rate: poisson (independent of each other, the default) or even (spaced evenly)")
+	f.Uint64Var(&o.Seed, "seed", o.Seed, "with --rate: what poisson arrivals are drawn from")
 	f.DurationVar(&o.Duration, "duration", o.Duration, "measured time")
 	f.DurationVar(&o.Warmup, "warmup", o.Warmup, "time under load before that")
-	f.StringVar(&o.Service, "service", o.Service, "service to load: counter (empty operations) or kv (puts)")
-	f.IntVar(&o.Size, "size", o.Size, "bytes of the value of each put")
-	f.IntVar(&o.Keys, "keys", o.Keys, "different keys that each client writes, with kv")
-	f.StringVar(&o.Read, "read", o.Read, "read the counter instead: linearizable, ordered or stale")
+}
+
+// addClusterFlags adds the flags that say what is measured.
+func addClusterFlags(f *pflag.FlagSet, o *bench.Options) {
 	f.StringVar(&o.Dir, "dir", o.Dir, "directory of a running cluster")
 	f.IntVar(&o.Nodes, "nodes", o.Nodes, "replicas of the cluster that is made here")
 	f.StringVar(&o.Program, "bftnode", o.Program, "program of the replicas, instead of building it")
