@@ -198,7 +198,11 @@ func (r *Replica) gather(s *slot) bool {
 	for i, id := range b.list {
 		p := r.pool.all[id]
 		if b.bundles[i] == nil {
-			if x := r.findBundle(id); x != nil {
+			x := r.held[id].bundle
+			if p != nil {
+				x = p.bundle
+			}
+			if x != nil {
 				r.place(b, i, x)
 			}
 		}
@@ -302,7 +306,8 @@ func (r *Replica) tryCommit(s *slot) {
 	if s.committing || !s.accepted || s.pre.view != r.view || !r.mayVote() {
 		return
 	}
-	cert := &preparedCert{pre: s.pre}
+	var room [MaxMembers]*votes // allocated only once they are a certificate
+	cert := preparedCert{pre: s.pre, votes: room[:0]}
 	primary := r.primary()
 	for i := range s.prepares {
 		p := &s.prepares[i]
@@ -313,8 +318,8 @@ func (r *Replica) tryCommit(s *slot) {
 	if len(cert.votes) < r.quorum()-1 {
 		return
 	}
-	s.prepared, s.committing = cert, true
-	r.record(keyPrepared(s.seq, r.view), encodePrepared(cert))
+	s.prepared, s.committing = &preparedCert{pre: s.pre, votes: append([]*votes(nil), cert.votes...)}, true
+	r.record(keyPrepared(s.seq, r.view), encodePrepared(s.prepared))
 	r.vote(PhaseCommit, s.seq, s.dig)
 	r.reads.mayCommit(s.seq)
 }
@@ -325,7 +330,8 @@ func (r *Replica) tryDeliver(s *slot, v View, d Digest) {
 	if s.done != nil {
 		return
 	}
-	var cert []*votes
+	var room [MaxMembers]*votes
+	cert := room[:0]
 	for i := range s.commits {
 		c := &s.commits[i]
 		if c.votes != nil && c.view == v && c.digest == d && len(cert) < r.quorum() {
@@ -338,7 +344,7 @@ func (r *Replica) tryDeliver(s *slot, v View, d Digest) {
 	if s.pre == nil || s.dig != d || !s.full {
 		return // the body is fetched with the certificate, by status (help.go)
 	}
-	c := &committed{seq: s.seq, view: v, prop: s.pre.prop, votes: cert}
+	c := &committed{seq: s.seq, view: v, prop: s.pre.prop, votes: append([]*votes(nil), cert...)}
 	if b := r.bodies[c.prop.Body]; b != nil {
 		c.body, c.bundles = b.list, b.bundles
 	}

@@ -7,11 +7,11 @@ func (r *Replica) DebugPool() string {
 	for _, x := range r.pool.inOrder() {
 		stage := "none"
 		switch x.stage {
-		case r.pool.fresh:
+		case &r.pool.fresh:
 			stage = "fresh"
-		case r.pool.passed:
+		case &r.pool.passed:
 			stage = "passed"
-		case r.pool.parked:
+		case &r.pool.parked:
 			stage = "parked"
 		}
 		m := r.pool.sessions[x.bundle.Session]

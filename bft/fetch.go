@@ -158,7 +158,7 @@ func (r *Replica) onFetch(from ReplicaID, f *fetch) error {
 }
 
 // library indexes the bundles of the bodies in the log.
-type library map[Digest]*shelf
+type library map[Digest]shelf
 
 type shelf struct {
 	bundle *Bundle
@@ -169,11 +169,11 @@ type shelf struct {
 func (r *Replica) place(b *body, i int, x *Bundle) {
 	b.bundles[i] = x
 	s := r.held[x.Digest]
-	if s == nil {
-		s = &shelf{bundle: x}
-		r.held[x.Digest] = s
+	if s.bundle == nil {
+		s.bundle = x
 	}
 	s.bodies++
+	r.held[x.Digest] = s
 }
 
 // fill places what is missing in a body.
@@ -193,6 +193,8 @@ func (r *Replica) dropBody(d Digest) {
 		s := r.held[x.Digest]
 		if s.bodies--; s.bodies == 0 {
 			delete(r.held, x.Digest)
+		} else {
+			r.held[x.Digest] = s
 		}
 	}
 	delete(r.bodies, d)
@@ -203,10 +205,7 @@ func (r *Replica) findBundle(id Digest) *Bundle {
 	if p := r.pool.all[id]; p != nil {
 		return p.bundle
 	}
-	if s := r.held[id]; s != nil {
-		return s.bundle
-	}
-	return nil
+	return r.held[id].bundle
 }
 
 // serveCommitted gives certified batches; for numbers that have been cut from the log, the
@@ -248,7 +247,7 @@ func (r *Replica) onData(from ReplicaID, d *data) error {
 			b = b.detach()
 			r.pool.keep(b, r.now)
 			if r.pool.standing(b) != proposable {
-				r.pool.move(r.pool.all[b.Digest], r.pool.parked)
+				r.pool.move(r.pool.all[b.Digest], &r.pool.parked)
 			}
 		}
 		r.arrived(b.Digest)

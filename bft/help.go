@@ -109,7 +109,7 @@ func (r *Replica) askAround() {
 		if sent == 8 {
 			return
 		}
-		if x.stage == r.pool.parked {
+		if x.stage == &r.pool.parked {
 			continue
 		}
 		if sent++; x.valid {
@@ -307,7 +307,8 @@ func (r *Replica) catchUp(from ReplicaID) {
 
 // quorumRTT is the round trip within which a quorum, this replica included, can be reached.
 func (r *Replica) quorumRTT() Time {
-	var rtts []Time
+	var room [MaxMembers]Time
+	rtts := room[:0]
 	for i := range r.help.peers {
 		if p := &r.help.peers[i]; ReplicaID(i) != r.cfg.Self && p.rtt > 0 {
 			rtts = append(rtts, p.rtt)

@@ -1,7 +1,6 @@
 package bft
 
 import (
-	"container/list"
 	"slices"
 
 	"github.com/baluarte-bft/baluarte/crypto"
@@ -12,11 +11,12 @@ import (
 type pool struct {
 	all     map[Digest]*pending
 	clients map[ClientID]*clientPool
+	spare   []*clientPool // for reuse
 	// fresh and passed are the bundles that no accepted pre-prepare covers, by arrival: fresh
 	// until d has passed, passed once they went on to the primary.
-	fresh, passed *list.List
+	fresh, passed stage
 	// parked wait for state that this replica has not executed yet, such as their session.
-	parked   *list.List
+	parked   stage
 	sessions map[SessionID]*SessionMark
 	// newestSession: ids come from a counter, so a session at or below it without a mark has ended.
 	newestSession SessionID
@@ -57,17 +57,45 @@ type pending struct {
 	valid  bool // the signature holds
 	by     ReplicaID
 	member bool // told by member `by`, from whose share it is admitted
-	stage  *list.List
-	elem   *list.Element
+	owner  *clientPool
+	stage  *stage // nil: an accepted proposal covers it
+	prev   *pending
+	next   *pending
 	since  Time // slotTime when it entered its stage
 	born   Time
 	seq    Seq  // of the accepted proposal that covers it; 0: none
 	again  bool // to be ordered though it was executed, see onRequest
 }
 
+// stage is a list of bundles, the one that has waited longest at its head. The links stand in the bundles' own entries.
+type stage struct{ head, tail *pending }
+
+func (s *stage) push(x *pending) {
+	x.prev, x.next = s.tail, nil
+	if s.tail == nil {
+		s.head = x
+	} else {
+		s.tail.next = x
+	}
+	s.tail = x
+}
+
+func (s *stage) remove(x *pending) {
+	if x.prev == nil {
+		s.head = x.next
+	} else {
+		x.prev.next = x.next
+	}
+	if x.next == nil {
+		s.tail = x.prev
+	} else {
+		x.next.prev = x.prev
+	}
+	x.prev, x.next = nil, nil
+}
+
 func (p *pool) init() {
 	p.all, p.clients = map[Digest]*pending{}, map[ClientID]*clientPool{}
-	p.fresh, p.passed, p.parked = list.New(), list.New(), list.New()
 	p.members = map[ReplicaID]share{}
 	p.sessions, p.recent = map[SessionID]*SessionMark{}, map[Digest]Time{}
 }
@@ -147,7 +175,7 @@ func (r *Replica) onRequest(u *Unverified, q *request) error {
 		r.pool.members[u.from] = r.pool.members[u.from].plus(max(1, len(b.Ops)), b.Size())
 	}
 	if st == unknown {
-		r.pool.move(p, r.pool.parked)
+		r.pool.move(p, &r.pool.parked)
 	}
 	r.arrived(b.Digest)
 	if r.isPrimary() || !q.heard {
@@ -190,24 +218,47 @@ func (r *Replica) admit(b *Bundle, park, heard bool, from ReplicaID) bool {
 
 // keep adds a bundle; it starts among the fresh ones.
 func (p *pool) keep(b *Bundle, now Time) *pending {
-	x := &pending{bundle: b, born: now}
-	p.all[b.Digest] = x
 	c := p.clients[b.Client]
 	if c == nil {
-		c = &clientPool{}
+		c = p.newClient()
 		p.clients[b.Client] = c
 	}
+	x := &pending{bundle: b, born: now, owner: c}
+	p.all[b.Digest] = x
 	c.order = append(c.order, x)
 	ops := max(1, len(b.Ops))
 	c.ops, p.ops = c.ops+ops, p.ops+ops
 	c.bytes, p.bytes = c.bytes+b.Size(), p.bytes+b.Size()
-	p.move(x, p.fresh)
+	p.move(x, &p.fresh)
 	return x
 }
 
+// Bounds of the entries of clients that are kept for reuse: how many, and for how many bundles these have room.
+const (
+	spareClients = 1024
+	spareBundles = 16
+)
+
+// newClient gives an empty entry: a client with one call at a time comes and goes with each of them.
+func (p *pool) newClient() *clientPool {
+	if k := len(p.spare); k > 0 {
+		c := p.spare[k-1]
+		p.spare = p.spare[:k-1]
+		return c
+	}
+	return &clientPool{}
+}
+
+func (p *pool) dropClient(id ClientID, c *clientPool) {
+	delete(p.clients, id)
+	if len(p.spare) < spareClients && cap(c.order) <= spareBundles {
+		p.spare = append(p.spare, c)
+	}
+}
+
 // account books what enters a stage, or leaves it with negative amounts.
-func (p *pool) account(stage *list.List, ops, size int) {
-	if stage == p.parked {
+func (p *pool) account(of *stage, ops, size int) {
+	if of == &p.parked {
 		p.ops -= ops
 		p.parkedOps, p.parkedBytes = p.parkedOps+ops, p.parkedBytes+size
 	} else {
@@ -216,18 +267,18 @@ func (p *pool) account(stage *list.List, ops, size int) {
 }
 
 // move puts x at the end of a stage; nil: of none.
-func (p *pool) move(x *pending, to *list.List) {
+func (p *pool) move(x *pending, to *stage) {
 	ops := max(1, len(x.bundle.Ops))
 	if x.stage != nil {
-		x.stage.Remove(x.elem)
+		x.stage.remove(x)
 		p.account(x.stage, -ops, -x.bundle.Size())
 	}
 	if to != nil {
 		p.account(to, ops, x.bundle.Size())
 	}
-	x.stage, x.elem, x.since = to, nil, p.slotTime
+	x.stage, x.since = to, p.slotTime
 	if to != nil {
-		x.elem = to.PushBack(x)
+		to.push(x)
 	}
 }
 
@@ -237,7 +288,7 @@ func (p *pool) drop(x *pending) {
 	if x.member {
 		p.members[x.by] = p.members[x.by].plus(-max(1, len(x.bundle.Ops)), -x.bundle.Size())
 	}
-	c := p.clients[x.bundle.Client]
+	c := x.owner
 	ops := max(1, len(x.bundle.Ops))
 	c.ops, p.ops = c.ops-ops, p.ops-ops
 	c.bytes, p.bytes = c.bytes-x.bundle.Size(), p.bytes-x.bundle.Size()
@@ -245,7 +296,7 @@ func (p *pool) drop(x *pending) {
 		c.order = slices.Delete(c.order, i, i+1)
 	}
 	if len(c.order) == 0 {
-		delete(p.clients, x.bundle.Client)
+		p.dropClient(x.bundle.Client, c)
 	}
 }
 
@@ -289,8 +340,11 @@ func (p *pool) learn(m *SessionMark) {
 	p.newestSession = max(p.newestSession, m.Session)
 	if m.Gone {
 		delete(p.sessions, m.Session)
+	} else if old := p.sessions[m.Session]; old != nil {
+		*old = *m
 	} else {
-		p.sessions[m.Session] = m
+		own := *m // a mark that is kept must not keep those beside it
+		p.sessions[m.Session] = &own
 	}
 }
 
@@ -298,16 +352,19 @@ func (p *pool) learn(m *SessionMark) {
 func (r *Replica) applyMarks(marks []SessionMark) {
 	p := &r.pool
 	for i := range marks {
-		m := new(SessionMark) // of its own: one that is kept must not keep the others
-		*m = marks[i]
+		m := &marks[i]
 		p.learn(m)
 		c := p.clients[m.Client]
 		if c == nil {
 			continue
 		}
-		for _, x := range slices.Clone(c.order) {
+		for k := 0; k < len(c.order); {
+			x := c.order[k]
 			if x.bundle.Session == m.Session {
 				r.reconsider(x, m)
+			}
+			if k < len(c.order) && c.order[k] == x { // it is still there
+				k++
 			}
 		}
 	}
@@ -324,8 +381,8 @@ func (r *Replica) reconsider(x *pending, m *SessionMark) {
 		if x.heard {
 			r.out.replay = append(r.out.replay, x.bundle)
 		}
-	case st == proposable && x.stage == r.pool.parked:
-		r.pool.move(x, r.pool.fresh)
+	case st == proposable && x.stage == &r.pool.parked:
+		r.pool.move(x, &r.pool.fresh)
 		if r.isPrimary() {
 			r.checkBundle(x)
 		}
@@ -349,7 +406,7 @@ func (r *Replica) onChecked(c Checked) {
 	x.asked = false
 	if c.Valid {
 		x.valid = true
-		if x.stage == r.pool.passed && !r.isPrimary() {
+		if x.stage == &r.pool.passed && !r.isPrimary() {
 			r.send(r.primary(), RequestFrame(x.bundle, 0))
 		}
 		r.retrySoon()
@@ -394,10 +451,9 @@ func (p *pool) batch(cfg *Config, r *Replica) (ids []Digest, bundles []*Bundle) 
 	share := max(1, cfg.MaxBatchOps/max(1, len(p.clients)))
 	taken := make(map[ClientID]int, min(len(p.clients), cfg.MaxBatchOps))
 	var beyond []*Bundle
-	for _, stage := range [...]*list.List{p.passed, p.fresh} {
-		for e := stage.Front(); e != nil; {
-			x := e.Value.(*pending)
-			e = e.Next()
+	for _, stage := range [...]*stage{&p.passed, &p.fresh} {
+		for x, next := stage.head, (*pending)(nil); x != nil; x = next {
+			next = x.next
 			if !r.ready(x) {
 				continue
 			}
@@ -446,8 +502,7 @@ func (r *Replica) tickPool(step Time) {
 		p.rateAt, p.rateOps = r.now, 0
 		p.peak = max(float64(p.ops), p.peak*0.9)
 	}
-	for e := p.parked.Front(); e != nil && e.Value.(*pending).born+r.cfg.RequestTimeout < r.now; e = p.parked.Front() {
-		x := e.Value.(*pending)
+	for x := p.parked.head; x != nil && x.born+r.cfg.RequestTimeout < r.now; x = p.parked.head {
 		p.drop(x)
 		if !x.heard {
 			continue
@@ -467,23 +522,21 @@ func (r *Replica) tickPool(step Time) {
 		p.slotTime += step
 	}
 	d := r.suspectAfter()
-	for e := p.fresh.Front(); e != nil && e.Value.(*pending).since+d < p.slotTime; e = p.fresh.Front() {
-		x := e.Value.(*pending)
+	for x := p.fresh.head; x != nil && x.since+d < p.slotTime; x = p.fresh.head {
 		r.checkBundle(x)
-		p.move(x, p.passed)
+		p.move(x, &p.passed)
 		if x.valid {
 			r.send(r.primary(), RequestFrame(x.bundle, 0))
 		}
 	}
-	for e := p.passed.Front(); e != nil && e.Value.(*pending).since+d < p.slotTime; e = p.passed.Front() {
-		x := e.Value.(*pending)
+	for x := p.passed.head; x != nil && x.since+d < p.slotTime; x = p.passed.head {
 		if x.valid {
 			r.suspect()
 			return
 		}
 		// Only a bundle whose signature holds ends in suspicion (rule 23): ask again, wait on.
 		r.checkBundle(x)
-		p.move(x, p.passed)
+		p.move(x, &p.passed)
 	}
 }
 
@@ -504,9 +557,9 @@ func (r *Replica) restartPool() {
 	r.dropDecided()
 	p := &r.pool
 	var all []*pending
-	for _, stage := range [...]*list.List{p.passed, p.fresh} {
-		for e := stage.Front(); e != nil; e = e.Next() {
-			all = append(all, e.Value.(*pending))
+	for _, stage := range [...]*stage{&p.passed, &p.fresh} {
+		for x := stage.head; x != nil; x = x.next {
+			all = append(all, x)
 		}
 	}
 	covered := map[Digest]bool{}
@@ -531,7 +584,7 @@ func (r *Replica) restartPool() {
 	slices.SortFunc(back, byArrival)
 	for _, x := range append(back, all...) {
 		x.seq = 0
-		p.move(x, p.fresh)
+		p.move(x, &p.fresh)
 	}
 }
 

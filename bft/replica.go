@@ -233,7 +233,8 @@ func (r *Replica) becomeAmnesiac(why string) {
 func (r *Replica) slot(s Seq) *slot {
 	x := r.slots[s]
 	if x == nil {
-		x = &slot{seq: s, prepares: make([]voteBy, r.n), commits: make([]voteBy, r.n)}
+		votes := make([]voteBy, 2*r.n)
+		x = &slot{seq: s, prepares: votes[:r.n:r.n], commits: votes[r.n:]}
 		r.slots[s] = x
 	}
 	return x

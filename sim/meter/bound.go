@@ -8,10 +8,12 @@ import (
 
 // Bounds of package bft that it does not export, and of its wire format.
 const (
-	maxVotes  = 16      // votes in one envelope
-	maxWants  = 1 << 14 // digests that are fetched at a time
-	maxRecent = 1 << 14 // bundles remembered as executed
-	maxReads  = 1 << 14 // reads that wait
+	maxVotes     = 16      // votes in one envelope
+	maxWants     = 1 << 14 // digests that are fetched at a time
+	maxRecent    = 1 << 14 // bundles remembered as executed
+	maxReads     = 1 << 14 // reads that wait
+	spareClients = 1024    // entries of clients that are kept for reuse, with room for spareBundles bundles
+	spareBundles = 16
 
 	// The largest encodings: a field of n bytes takes 2 more below 128 and 5 at most, a number 11.
 	envelopeWire   = 96
@@ -35,7 +37,8 @@ var replicaParts = []part{
 	{name: "wants", fields: []string{"wanted", "wantOrder"}},
 	{name: "lacking", fields: []string{"lacking"}},
 	{name: "promises", fields: []string{"promises"}},
-	{name: "pool", fields: []string{"pool.all", "pool.clients", "pool.fresh", "pool.passed", "pool.parked", "pool.members"}, bundles: poolBundles},
+	{name: "pool", fields: []string{"pool.all", "pool.clients", "pool.spare", "pool.fresh.head", "pool.fresh.tail",
+		"pool.passed.head", "pool.passed.tail", "pool.parked.head", "pool.parked.tail", "pool.members"}, bundles: poolBundles},
 	{name: "sessions", fields: []string{"pool.sessions"}},
 	{name: "recent", fields: []string{"pool.recent", "pool.recentLog"}},
 	{name: "checkpoints", fields: []string{"check.own", "check.mine", "check.said", "check.ahead", "check.votes"}},
@@ -141,7 +144,7 @@ func (s *sizes) log() []Term {
 		{"early", "pre-prepares before their time", "one for each number", Shared, s.numbers, s.prePrepare + mapEntry(8, 8)},
 		{"bodies", "bodies", which, Shared, bodies, body + mapEntry(digestBytes, 8)},
 		{"bodies", "index of their bundles", "an entry for each bundle of each body", Shared, bodies * bft.MaxProposalBundles,
-			s.of["shelf"] + mapEntry(digestBytes, 8)},
+			mapEntry(digestBytes, s.of["shelf"])},
 		{logBundles, "in bodies", "each body of at most MaxProposalBundles bundles and MaxProposalBytes", Shared, bodies, s.proposalBundles},
 		{"lacking", "numbers that lack something", "a slot each", Shared, s.numbers, mapEntry(8, 0)},
 		{"promises", "promises", "by number and view: pre-prepare or prepare, and commit; cut behind the stable checkpoint", Shared,
@@ -156,7 +159,7 @@ const viewsPerCheckpoint = 64
 
 // waiting are the terms of what waits to be ordered or answered.
 func (s *sizes) waiting(cfg *bft.Config, sessions int64) []Term {
-	keep := s.of["pending"] + 48 + mapEntry(digestBytes, 8) + 2*pointerBytes + s.of["clientPool"] + mapEntry(digestBytes, 8) + 8*pointerBytes
+	keep := s.of["pending"] + mapEntry(digestBytes, 8) + 2*pointerBytes + s.of["clientPool"] + mapEntry(digestBytes, 8) + 8*pointerBytes
 	// The bundle that occupies most for its size on the wire, by which the pool is bounded.
 	wire, each := int64(bundleWire), s.of["Bundle"]+32
 	for ops := 1; ops <= cfg.MaxBundleOps; ops++ {
@@ -173,6 +176,7 @@ func (s *sizes) waiting(cfg *bft.Config, sessions int64) []Term {
 		{"pool", "entries of waiting bundles", "one for each", Shared, count, keep},
 		{poolBundles, "proposed", "by number of the window, each of at most MaxProposalBundles and MaxProposalBytes", Shared, s.window, s.proposalBundles},
 		{"pool", "entries of proposed bundles", "those of the log that are not executed", Shared, proposed, keep},
+		{"pool", "entries of clients kept for reuse", "at most spareClients", Shared, spareClients, s.of["clientPool"] + (spareBundles+2)*pointerBytes},
 		{"pool", "shares of members", "one for each", Shared, 1, 3*64 + mapBytes(s.n, 4, s.of["share"]) + 2*mapBytes(0, 8, 8)},
 		{poolBundles, "bytes passed on by one member", "its share of MaxPoolBytes", PeerShare, 1, frame(int64(cfg.MaxPoolBytes) / s.n)},
 		{poolBundles, "bundles passed on by one member", floor, PeerShare, int64(cfg.PoolFloor) / s.n, s.of["Bundle"] + 32 + 2*24 + keep},

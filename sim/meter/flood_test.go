@@ -56,7 +56,7 @@ var floods = []flood{
 	}, "new-views", 3 << 10},
 	{"bundles of empty operations passed on", 2000, func(g *rig, i int) error {
 		return g.hand(3, bft.RequestFrame(g.bundle(i, 0, 1, g.cfg.MaxBundleOps*(i%2), 0), 0))
-	}, "pool", 20 << 10},
+	}, "pool", 16 << 10},
 	{"small openings of many clients", 3000, func(g *rig, i int) error { return g.request(g.bundle(i, 0, 1, 1, 0)) }, "pool", 300 << 10},
 	{"full bundles of empty operations", 3000, func(g *rig, i int) error {
 		return g.request(g.bundle(i%500, 0, uint64(10+i), g.cfg.MaxBundleOps, 0))
@@ -73,7 +73,7 @@ var floods = []flood{
 			return err
 		}
 		return g.request(out)
-	}, "pool", 50 << 10},
+	}, "pool", 40 << 10},
 	{"proposals of unknown bundles for every number", 64, func(g *rig, i int) error {
 		frame, _ := g.prePrepare(0, 0, bft.Seq(1+i%(2*int(g.cfg.Window))), g.unknown(i))
 		return g.hand(0, frame)
