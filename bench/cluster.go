@@ -171,11 +171,15 @@ func awaitLine(r io.Reader, prefix string) bool {
 // listen keeps what the supervisor of the replicas says.
 func (c *cluster) listen(r io.Reader) {
 	for lines := bufio.NewScanner(r); lines.Scan(); {
-		c.mu.Lock()
-		if len(c.notes) < maxNotes {
-			c.notes = append(c.notes, lines.Text())
-		}
-		c.mu.Unlock()
+		c.note(lines.Text())
+	}
+}
+
+func (c *cluster) note(line string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.notes) < maxNotes {
+		c.notes = append(c.notes, line)
 	}
 }
 
