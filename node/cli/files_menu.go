@@ -26,8 +26,8 @@ func filesMenu(s *Session) *cobra.Command {
   ` + menuLine + `
 
 Upload asks for a local file and a name, and before a file of this name gets a new version. Details and history ask for a
-name; an empty line means all files. If the input is no terminal there are no prompts, and the exit code says whether
-all went well.`,
+name; an empty line means all files. If the input is no terminal there are no prompts, and the exit code is that of the
+first request that failed.`,
 		Example: s.program.example("files menu"),
 		Args:    noArgs,
 		RunE: s.runFiles(func(c *cabinet, _ []string) error {
