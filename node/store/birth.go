@@ -10,14 +10,13 @@ import (
 	"io/fs"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/baluarte-bft/baluarte/crypto"
 )
 
 // Birth says who a store belongs to. It is written by Init into a file beside
-// the database and into the database, so that the loss of either is noticed.
+// the log and into each file of the log, so that the loss of either is noticed.
 type Birth struct {
 	Cluster crypto.Digest    `json:"cluster"`
 	Member  crypto.PublicKey `json:"member"`
@@ -37,7 +36,7 @@ const (
 	birthName    = "birth"
 	lockName     = "lock"
 	markName     = "mark"
-	dbName       = "db"
+	logName      = "log"
 	stateName    = "state"
 	snapshotsDir = "snapshots"
 )
@@ -69,11 +68,11 @@ func Init(fsys vfs.FS, dir string, id Identity) error {
 		return err
 	case begun:
 		// An earlier Init was cut short. The store was never opened, so nothing was promised with it.
-		if err := fsys.RemoveAll(fsys.PathJoin(dir, dbName)); err != nil {
+		if err := fsys.RemoveAll(fsys.PathJoin(dir, logName)); err != nil {
 			return fmt.Errorf("store: %w", err)
 		}
 	default:
-		for _, name := range []string{birthName, dbName, markName} {
+		for _, name := range []string{birthName, logName, markName} {
 			if there, err := exists(fsys, fsys.PathJoin(dir, name)); err != nil {
 				return err
 			} else if there {
@@ -115,7 +114,7 @@ func exists(fsys vfs.FS, path string) (bool, error) {
 	return false, fmt.Errorf("store: %w", err)
 }
 
-// create writes mark, database and, last, the birth file: see unfinished.
+// create writes mark, log and, last, the birth file: see unfinished.
 func create(fsys vfs.FS, dir string, id Identity, amnesiac string) error {
 	var nonce [16]byte
 	rand.Read(nonce[:])
@@ -129,8 +128,8 @@ func create(fsys vfs.FS, dir string, id Identity, amnesiac string) error {
 	if err := createMark(fsys, dir); err != nil {
 		return fmt.Errorf("store: creating the mark in %s: %w", dir, err)
 	}
-	if err := createDB(fsys, dir, text, amnesiac); err != nil {
-		return fmt.Errorf("store: creating the database in %s: %w", dir, err)
+	if err := createLog(fsys, dir, text, amnesiac); err != nil {
+		return fmt.Errorf("store: creating the log in %s: %w", dir, err)
 	}
 	if err := writeFile(fsys, dir, birthName, text); err != nil {
 		return fmt.Errorf("store: writing the birth record in %s: %w", dir, err)
@@ -138,28 +137,24 @@ func create(fsys vfs.FS, dir string, id Identity, amnesiac string) error {
 	return nil
 }
 
-func createDB(fsys vfs.FS, dir string, birth []byte, amnesiac string) (err error) {
+func createLog(fsys vfs.FS, dir string, birth []byte, amnesiac string) (err error) {
 	defer func() {
-		if p := recover(); p != nil { // Pebble's answer to a disk that fails, by pebbleLog
+		if p := recover(); p != nil { // the answer to a disk that fails, by pebbleLog
 			err = fmt.Errorf("%v", p)
 		}
 	}()
-	o := dbOptions(fsys, nil)
-	o.ErrorIfExists = true
-	db, err := pebble.Open(fsys.PathJoin(dir, dbName), o)
-	if err != nil {
+	l := newRecordLog(fsys, dir, birth)
+	l.amnesiac, l.oldest = amnesiac, 1
+	if err := fsys.MkdirAll(l.dir, 0o700); err != nil {
 		return err
 	}
-	b := db.NewBatch()
-	_ = b.Set(keyBirth, birth, nil)
-	_ = b.Set(keyHead, head{}.encode(), nil)
-	if amnesiac != "" {
-		_ = b.Set(keyAmnesiac, []byte(amnesiac), nil)
+	if err := syncDir(fsys, dir); err != nil {
+		return err
 	}
-	if err := b.Commit(pebble.Sync); err != nil {
-		return errors.Join(err, db.Close())
+	if err := l.start(nil, nil); err != nil {
+		return err
 	}
-	return db.Close()
+	return errors.Join(l.next(1), l.close())
 }
 
 // initOnce is what to do about a store that is not there.
@@ -173,8 +168,8 @@ func readBirth(fsys vfs.FS, dir string) (*Birth, []byte, error) {
 		if begun, err := unfinished(fsys, dir); err == nil && begun {
 			return nil, nil, fmt.Errorf("%w: an earlier %w in %s; run it again", ErrNotInitialised, ErrUnfinished, dir)
 		}
-		if _, dbErr := fsys.Stat(fsys.PathJoin(dir, dbName)); dbErr == nil {
-			return nil, nil, damaged(path, "the birth record is gone though a database is there", nil)
+		if _, logErr := fsys.Stat(fsys.PathJoin(dir, logName)); logErr == nil {
+			return nil, nil, damaged(path, "the birth record is gone though a log is there", nil)
 		}
 		return nil, nil, fmt.Errorf("%w: %s has no birth record; %s", ErrNotInitialised, dir, initOnce)
 	}
@@ -202,7 +197,7 @@ func (b *Birth) matches(dir string, id Identity) error {
 }
 
 // Rebuild begins anew in the directory of a damaged or lost store, as an amnesiac: the
-// replica will execute and serve, but sign nothing. Database, birth record, mark and
+// replica will execute and serve, but sign nothing. Log, birth record, mark and
 // snapshots, as far as they are there, are moved to a directory lost-<n> beside them, whose
 // path is returned. If it is cut short, it can be run again.
 // reason is what Status will say.
@@ -228,7 +223,7 @@ func Rebuild(fsys vfs.FS, dir string, id Identity, reason string) (string, error
 	if err := fsys.MkdirAll(aside, 0o700); err != nil {
 		return "", fmt.Errorf("store: %w", err)
 	}
-	for _, name := range []string{birthName, markName, snapshotsDir, dbName} {
+	for _, name := range []string{birthName, markName, snapshotsDir, logName} {
 		err := fsys.Rename(fsys.PathJoin(dir, name), fsys.PathJoin(aside, name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return "", fmt.Errorf("store: moving the damaged store aside: %w", err)

@@ -53,7 +53,7 @@ func TestOpenRefusals(t *testing.T) {
 	for _, c := range []struct {
 		lose string
 		want error
-	}{{birthName, ErrDamaged}, {dbName, ErrDamaged}, {markName, ErrDamaged}} {
+	}{{birthName, ErrDamaged}, {logName, ErrDamaged}, {markName, ErrDamaged}} {
 		d := filepath.Join(base, "without-"+c.lose)
 		mustInit(t, nil, d)
 		s, _ := mustOpen(t, nil, d, nil) // a store that was never opened may just be begun again
@@ -75,15 +75,15 @@ func TestOpenRefusals(t *testing.T) {
 	}
 }
 
-// The database of another birth of the same member is an older or foreign disk.
-func TestOlderDatabaseIsRefused(t *testing.T) {
+// The log of another birth of the same member is an older or foreign disk.
+func TestOlderLogIsRefused(t *testing.T) {
 	a, b := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
 	mustInit(t, nil, a)
 	mustInit(t, nil, b)
-	if err := os.RemoveAll(filepath.Join(a, dbName)); err != nil {
+	if err := os.RemoveAll(filepath.Join(a, logName)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(filepath.Join(b, dbName), filepath.Join(a, dbName)); err != nil {
+	if err := os.Rename(filepath.Join(b, logName), filepath.Join(a, logName)); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := Open(Options{Dir: a, Identity: testID}); !errors.Is(err, ErrDamaged) {
@@ -91,8 +91,8 @@ func TestOlderDatabaseIsRefused(t *testing.T) {
 	}
 }
 
-// A copy of the database made earlier lacks records: the mark tells.
-func TestRolledBackDatabaseIsRefused(t *testing.T) {
+// A copy of the log made earlier lacks records: the mark tells.
+func TestRolledBackLogIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	mustInit(t, nil, dir)
 	w := newWaiter()
@@ -101,17 +101,17 @@ func TestRolledBackDatabaseIsRefused(t *testing.T) {
 	w.wait(1)
 	mustClose(t, s)
 	old := t.TempDir()
-	if err := os.CopyFS(old, os.DirFS(filepath.Join(dir, dbName))); err != nil {
+	if err := os.CopyFS(old, os.DirFS(filepath.Join(dir, logName))); err != nil {
 		t.Fatal(err)
 	}
 	s, _ = mustOpen(t, nil, dir, w)
 	s.Append([]bft.Record{{LSN: 2, Key: []byte("b"), Value: []byte("2")}}, true)
 	w.wait(2)
 	mustClose(t, s)
-	if err := os.RemoveAll(filepath.Join(dir, dbName)); err != nil {
+	if err := os.RemoveAll(filepath.Join(dir, logName)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(old, filepath.Join(dir, dbName)); err != nil {
+	if err := os.Rename(old, filepath.Join(dir, logName)); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := Open(Options{Dir: dir, Identity: testID}); !errors.Is(err, ErrDamaged) {
@@ -122,7 +122,7 @@ func TestRolledBackDatabaseIsRefused(t *testing.T) {
 func TestRebuild(t *testing.T) {
 	dir := t.TempDir()
 	mustInit(t, nil, dir)
-	if err := os.RemoveAll(filepath.Join(dir, dbName)); err != nil {
+	if err := os.RemoveAll(filepath.Join(dir, logName)); err != nil {
 		t.Fatal(err)
 	}
 	aside, err := Rebuild(nil, dir, testID, "the disk was replaced")

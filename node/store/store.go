@@ -37,6 +37,8 @@ type Options struct {
 	// known any more (rule 16). If it returns, the goroutine that called it blocks for ever.
 	// nil: a line to the standard error, and exit status 1.
 	Fatal func(error)
+
+	logBytes int64 // for tests: the size of a file of the log; 0: the constant
 }
 
 // DefaultQueueBytes is the default of Options.MaxQueueBytes, 32 MiB.
@@ -67,11 +69,11 @@ type State struct {
 // goroutine.
 //
 // Invariants: the LSNs of Append rise; queued is the size of queue; the
-// goroutine of run alone touches live, mark and head.
+// goroutine of run alone touches log, and mark.
 type Store struct {
 	opts  Options
 	fs    vfs.FS
-	db    *pebble.DB
+	log   *recordLog
 	state *pebble.DB // of the services
 	lock  io.Closer
 
@@ -85,9 +87,7 @@ type Store struct {
 	wake chan struct{} // of capacity 1
 	done chan struct{} // closed when run has ended
 
-	live  live
 	mark  *mark
-	head  head
 	stats stats
 
 	stage stage
@@ -107,8 +107,8 @@ func Open(o Options) (*Store, *State, error) {
 	s.lock = lock
 	st, err := s.open()
 	if err != nil {
-		if s.db != nil {
-			err = errors.Join(err, s.db.Close())
+		if s.log != nil {
+			err = errors.Join(err, s.log.close())
 		}
 		if s.state != nil {
 			err = errors.Join(err, s.state.Close())
@@ -133,21 +133,28 @@ func (s *Store) open() (*State, error) {
 	if s.mark, err = openMark(s.fs, s.opts.Dir); err != nil {
 		return nil, err
 	}
-	if s.db, err = s.openDB(); err != nil {
-		return nil, err
+	s.log = newRecordLog(s.fs, s.opts.Dir, text)
+	if s.opts.logBytes > 0 {
+		s.log.full = s.opts.logBytes
 	}
-	st, err := s.load(text)
+	st, earlier, err := s.log.load(s.mark)
 	if err != nil {
 		return nil, err
 	}
 	st.Birth = *birth
-	st.Born = s.mark.starts == 0 && s.head.lsn == 0
+	st.Born = s.mark.starts == 0 && st.LSN == 0
 	// The start itself is made durable before anything can be promised: a later
 	// one is never taken for the first.
 	s.mark.starts++
-	s.mark.lsn = s.head.lsn
+	s.mark.lsn = st.LSN
 	if err := s.mark.write(true); err != nil {
 		return nil, fmt.Errorf("store: writing the mark: %w", err)
+	}
+	if err := s.log.start(s, earlier); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	if err := s.log.next(s.log.num + 1); err != nil {
+		return nil, fmt.Errorf("store: beginning a log in %s: %w", s.log.dir, err)
 	}
 	if err := s.openState(); err != nil {
 		return nil, err
@@ -261,37 +268,34 @@ func (s *Store) commitAll(todo []bft.Record) {
 
 // commit makes records durable with one fsync and reports it.
 func (s *Store) commit(records []bft.Record) {
-	b := s.db.NewBatch()
-	for i := range records {
-		r := &records[i]
-		if r.To != nil {
-			s.live.deleteRange(r.Key, r.To)
-			op := b.DeleteRangeDeferred(1+len(r.Key), 1+len(r.To))
-			putKey(op.Key, areaRecords, r.Key)
-			putKey(op.Value, areaRecords, r.To)
-			_ = op.Finish()
-			continue
+	l := s.log
+	lost := func(err error) {
+		if err != nil {
+			s.fatal(fmt.Errorf("store: writing to %s failed: %w; the replica stops, for what is on the disk is not known any more; check the disk and start again", l.dir, err))
 		}
-		s.live.set(r.Key, r.Value)
-		op := b.SetDeferred(1+len(r.Key), len(r.Value))
-		putKey(op.Key, areaRecords, r.Key)
-		copy(op.Value, r.Value)
-		_ = op.Finish()
 	}
-	s.head = head{lsn: records[len(records)-1].LSN, count: s.live.count, sum: s.live.sum}
-	_ = b.Set(keyHead, s.head.encode(), nil) // fails only on a closed batch
-	if err := b.Commit(pebble.Sync); err != nil {
-		s.fatal(fmt.Errorf("store: writing to %s failed: %w; the replica stops, for what is on the disk is not known any more; check the disk and start again", s.opts.Dir, err))
+	if l.size >= l.full {
+		lost(l.next(l.num + 1))
 	}
+	b := l.begin()
+	for i := range records {
+		if r := &records[i]; r.To != nil {
+			b = l.cut(b, r.Key, r.To)
+		} else {
+			b = l.put(b, r.Key, r.Value)
+		}
+	}
+	l.head.lsn = records[len(records)-1].LSN
+	lost(l.commit(b))
 	s.stats.commits.Add(1)
 	s.stats.records.Add(uint64(len(records)))
-	_ = b.Close()
-	s.mark.lsn = s.head.lsn
+	s.stats.logBytes.Store(uint64(l.size))
+	s.mark.lsn = l.head.lsn
 	if err := s.mark.write(false); err != nil {
 		s.fatal(fmt.Errorf("store: writing %s failed: %w; check the disk and start again", s.fs.PathJoin(s.opts.Dir, markName), err))
 	}
 	if s.opts.Durable != nil {
-		s.opts.Durable(s.head.lsn)
+		s.opts.Durable(l.head.lsn)
 	}
 }
 
@@ -316,7 +320,7 @@ func (s *Store) Close() error {
 	}
 	s.signal()
 	<-s.done
-	err := errors.Join(s.db.Close(), s.state.Close())
+	err := errors.Join(s.log.close(), s.state.Close())
 	err = errors.Join(err, s.mark.write(true), s.mark.file.Close(), s.stage.drop(s))
 	if err = errors.Join(err, s.lock.Close()); err != nil {
 		return fmt.Errorf("store: closing %s: %w", s.opts.Dir, err)
