@@ -158,7 +158,7 @@ func TestLostStore(t *testing.T) {
 	c := r.client(1)
 	c.put("a", "1")
 	r.stop(3)
-	if err := os.RemoveAll(filepath.Join(r.path(3), "db")); err != nil {
+	if err := os.RemoveAll(filepath.Join(r.path(3), "log")); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Start(t.Context(), r.options(3))
