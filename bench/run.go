@@ -229,11 +229,13 @@ func (o *Options) newLoad(clients []*client.Client) *load {
 	return l
 }
 
+var errNothingMeasured = errors.New("nothing was measured")
+
 func noOperations(t tally) error {
 	if t.sample != nil {
-		return fmt.Errorf("no operation succeeded within the measured time: %w", t.sample)
+		return fmt.Errorf("%w: no operation succeeded within the measured time: %w", errNothingMeasured, t.sample)
 	}
-	return errors.New("no operation ended within the measured time: choose a longer duration, or see the logs of the replicas")
+	return fmt.Errorf("%w: no operation ended within the measured time: choose a longer duration, or see the logs of the replicas", errNothingMeasured)
 }
 
 // meter looks at the load while it runs: samples at the ends of the measured time, and the throughput of each

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/baluarte-bft/baluarte/bench/single"
 	"github.com/baluarte-bft/baluarte/node"
 	"github.com/baluarte-bft/baluarte/node/cli"
 )
@@ -19,6 +22,16 @@ import (
 const asNode = "BENCH_TEST_AS_NODE"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 6 && os.Args[1] == "server" { // as startServer has it
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		err := single.Serve(ctx, single.ServeOptions{Dir: os.Args[3], Like: os.Args[5], Listen: "127.0.0.1:0", HTTP: "127.0.0.1:0"}, os.Stdout)
+		stop()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	if os.Getenv(asNode) != "" {
 		node.Main(cli.KV(), cli.Counter()) // does not return
 	}
@@ -77,6 +90,21 @@ func TestRunOwnCluster(t *testing.T) {
 	}
 }
 
+// mustRun measures, for longer if nothing ended: this machine may be busy.
+func mustRun(t *testing.T, o Options) *Result {
+	t.Helper()
+	for {
+		res, err := Run(t.Context(), o)
+		if err == nil {
+			return res
+		}
+		if !errors.Is(err, errNothingMeasured) {
+			t.Fatal(err)
+		}
+		o.Duration *= 2
+	}
+}
+
 func checkRun(t *testing.T, res *Result, o *Options) {
 	t.Helper()
 	if res.Ops == 0 || res.OpsPerSecond <= 0 || res.P50 <= 0 || res.P50 > res.P99 || res.P99 > res.Max {
@@ -124,21 +152,111 @@ func TestRunRunningCluster(t *testing.T) {
 		"linearizable": func(o *Options) { o.Read = ReadLinearizable },
 		"ordered":      func(o *Options) { o.Read = ReadOrdered },
 		"stale":        func(o *Options) { o.Read = ReadStale },
+		"kv reads":     func(o *Options) { o.Service, o.Size, o.Keys, o.Read = KV, 1024, 50, ReadLinearizable },
+		"kv ordered":   func(o *Options) { o.Service, o.Size, o.Keys, o.Read = KV, 1024, 50, ReadOrdered },
+		"kv stale":     func(o *Options) { o.Service, o.Size, o.Keys, o.Read = KV, 1024, 50, ReadStale },
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := o
 			change(&o)
-			res, err := Run(t.Context(), o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			checkRun(t, res, &o)
+			checkRun(t, mustRun(t, o), &o)
 		})
 	}
+	t.Run("open loop", func(t *testing.T) { checkOpenLoop(t, o) })
+	t.Run("mix", func(t *testing.T) { checkMix(t, o) })
 	select {
 	case <-c.ended:
 		t.Error("the cluster has ended")
 	default:
+	}
+}
+
+// An open loop offers its rate, and accounts for all of it.
+func checkOpenLoop(t *testing.T, o Options) {
+	o.Rate, o.Arrivals, o.Duration = 200, ArrivalsEven, time.Second
+	res := mustRun(t, o)
+	if res.OfferedPerSecond != 200 || res.Settings.Rate != 200 || res.Settings.Depth != 0 || res.Settings.LatencyFrom != "intended start" {
+		t.Errorf("%v operations a second were offered with settings %+v, want 200", res.OfferedPerSecond, res.Settings)
+	}
+	if res.OpsPerSecond <= 0 || res.P50 <= 0 || res.ErrorCount() != 0 {
+		t.Errorf("%v operations a second, median %v ms, errors %v, want figures without errors", res.OpsPerSecond, res.P50, res.Errors)
+	}
+}
+
+// A mix puts its records first, and tells reads from updates.
+func checkMix(t *testing.T, o Options) {
+	mix := DefaultMix()
+	o.Service, o.Mix, o.Size, o.Records, o.Read = KV, mix.Mix, 100, 30, ReadOrdered
+	o.Duration = time.Second
+	res := mustRun(t, o)
+	if res.ErrorCount() != 0 || res.Settings.Mix != "A" || res.Settings.Records != 30 || res.Settings.Reads != ReadOrdered {
+		t.Errorf("errors %v, first %q, with settings %+v, want those of the mix and no errors", res.Errors, res.FirstError, res.Settings)
+	}
+	sum := uint64(0)
+	for _, p := range []*Part{res.Reads, res.Updates} {
+		if p != nil { // chance may have it that there is none
+			sum += p.Ops
+			if p.P50 <= 0 || p.P50 > p.P99 || p.P99 > p.Max {
+				t.Errorf("latencies %+v, want them in order", p)
+			}
+		}
+	}
+	if sum != res.Ops {
+		t.Errorf("%d reads and updates of %d operations", sum, res.Ops)
+	}
+}
+
+// The same load goes to one server without replicas, with a cluster that was made here and with one that was not.
+func TestRunReference(t *testing.T) {
+	o := testOptions(t)
+	o.Reference, o.ReferenceProgram, o.Duration = true, o.Program, 500*time.Millisecond
+	phases := map[string]bool{}
+	o.Progress = func(p Progress) { phases[p.Phase] = true }
+	res := mustRun(t, o)
+	checkRun(t, res, &o)
+	ref := res.Unreplicated
+	if ref == nil || res.UnreplicatedOpsPerSecond <= 0 || ref.OpsPerSecond != res.UnreplicatedOpsPerSecond || ref.DurationSeconds != 0.5 || len(ref.Errors) != 0 {
+		t.Fatalf("%v operations a second without replicas, %+v, warnings %q, want figures", res.UnreplicatedOpsPerSecond, ref, res.Warnings)
+	}
+	if want := res.UnreplicatedOpsPerSecond / res.OpsPerSecond; res.ReplicationFactor != want {
+		t.Errorf("a replication factor of %v, want %v", res.ReplicationFactor, want)
+	}
+	if !phases["a server without replicas: measuring"] {
+		t.Errorf("the progress %v never told of the server", phases)
+	}
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) != 0 {
+		t.Errorf("%v is left in the directory for temporary files (%v)", left, err)
+	}
+	if _, known := processTime(os.Getpid()); known {
+		if len(ref.Processes) != 2 || ref.CPUMicrosPerOp <= 0 {
+			t.Fatalf("processes %+v, want the load and the server", ref.Processes)
+		}
+		server := ref.Processes[1]
+		if w := server.Work; server.Name != single.Name || w == nil || w.OpsPerBatch < 1 || w.FsyncsPerOp <= 0 || w.VerifiedPerOp <= 0 || w.SignedPerOp != 0 {
+			t.Errorf("server %+v with work %+v, want that it verifies and syncs and signs nothing", server, server.Work)
+		}
+		if !errors.Is(syscall.Kill(server.PID, 0), syscall.ESRCH) {
+			t.Errorf("the server still runs as process %d", server.PID)
+		}
+	}
+}
+
+// A server that does not start costs a warning, and not the figures of the cluster.
+func TestRunWithoutReference(t *testing.T) {
+	o := testOptions(t)
+	o.Duration, o.Reference, o.ReferenceProgram = 300*time.Millisecond, true, filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(o.ReferenceProgram, []byte("#!/bin/sh\necho 'no port is left' >&2\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	res := mustRun(t, o)
+	if text := strings.Join(res.Warnings, "\n"); !strings.Contains(text, "could not be measured: it did not start: no port is left") {
+		t.Errorf("the warnings %q do not say why there is no reference", text)
+	}
+	if res.Unreplicated != nil || res.ReplicationFactor != 0 || res.Ops == 0 {
+		t.Errorf("%+v, want the figures of the cluster alone", res)
+	}
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) != 0 {
+		t.Errorf("%v is left in the directory for temporary files (%v)", left, err)
 	}
 }
 
