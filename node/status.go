@@ -53,11 +53,14 @@ type Status struct {
 	Amnesiac  string `json:"amnesiac,omitempty"`
 	Diverged  string `json:"diverged,omitempty"`
 	// UptimeSeconds since the start of the process's node.
-	UptimeSeconds int64        `json:"uptime_seconds"`
-	Pending       int          `json:"pending"`  // bundles that wait to be ordered
-	InFlight      int          `json:"inflight"` // numbers proposed and not committed
-	Clients       int          `json:"clients"`  // connections
-	Peers         []PeerStatus `json:"peers"`    // the others
+	UptimeSeconds int64 `json:"uptime_seconds"`
+	Pending       int   `json:"pending"`  // bundles that wait to be ordered
+	InFlight      int   `json:"inflight"` // numbers proposed and not committed
+	Clients       int   `json:"clients"`  // connections
+	// SuspectAfterMillis is how long a primary with room to propose may take before this replica asks it again, and then
+	// leaves it, in milliseconds (d of rule 14).
+	SuspectAfterMillis int64        `json:"suspect_after_millis"`
+	Peers              []PeerStatus `json:"peers"` // the others
 }
 
 // PeerStatus is what a replica sees of another.
@@ -91,7 +94,7 @@ func (n *Node) Status() Status {
 		View: uint64(info.View), Primary: int(info.Primary), Changing: info.Changing, Starting: info.Starting,
 		Executed: n.executed.Load(), Committed: uint64(info.Committed), Stable: uint64(info.Stable),
 		Amnesiac: info.Amnesiac, Diverged: info.Diverged, UptimeSeconds: int64(now / bft.Second),
-		Pending: info.Pending, InFlight: info.InFlight,
+		Pending: info.Pending, InFlight: info.InFlight, SuspectAfterMillis: int64(info.SuspectAfter / bft.Millisecond),
 	}
 	if info.Primary == core.Self {
 		s.Role = "primary"
