@@ -38,7 +38,11 @@ func docFiles(t *testing.T) []string {
 	if err != nil || len(files) < 4 {
 		t.Fatalf("documents: %v, %v", files, err)
 	}
-	return append([]string{"README.md"}, files...)
+	services, err := filepath.Glob("docs/services/*.md")
+	if err != nil || len(services) == 0 {
+		t.Fatalf("documents of the services: %v, %v", services, err)
+	}
+	return slices.Concat([]string{"README.md"}, files, services)
 }
 
 // fence is a fenced block of a document.
