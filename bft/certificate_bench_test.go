@@ -38,11 +38,12 @@ func BenchmarkCheckViewChange(b *testing.B) {
 func BenchmarkNewView(b *testing.B) {
 	x := newBench(b, 1, 1)
 	certs := x.certified(64)
+	w := stopwatch{b: b}
 	b.ReportAllocs()
+	b.StopTimer()
 	b.ResetTimer()
 	view := bft.View(1)
 	for range b.N {
-		b.StopTimer()
 		if view++; bft.Primary(view, 4) == x.h.id {
 			view++
 		}
@@ -58,7 +59,7 @@ func BenchmarkNewView(b *testing.B) {
 		for _, e := range append(vcs, x.newView(view, vcs, o...)) {
 			frames = append(frames, x.framed(e))
 		}
-		b.StartTimer()
+		w.start()
 		for i, frame := range frames {
 			from := primary
 			if i < len(vcs) {
@@ -66,8 +67,10 @@ func BenchmarkNewView(b *testing.B) {
 			}
 			x.turn(x.verified(b, from, frame))
 		}
+		w.stop()
 		if i := x.h.info(); i.View != view || i.Changing {
 			b.Fatalf("%+v", i)
 		}
 	}
+	w.report(b.N, "op")
 }
