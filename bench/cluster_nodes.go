@@ -203,11 +203,11 @@ func (x *nodes) pause(i int, on bool) error {
 	return nil
 }
 
-// control begins or ends the delays of a replica that is run with wrappers.
-func (x *nodes) control(i int, on bool) error {
+// control begins the delay of a replica that is run with wrappers, or ends it, if it is 0.
+func (x *nodes) control(i int, delay time.Duration) error {
 	line := fault.Off
-	if on {
-		line = fault.On
+	if delay > 0 {
+		line = fault.On + " " + delay.String()
 	}
 	if _, err := fmt.Fprintln(x.replicas[i].stdin, line); err != nil {
 		return fmt.Errorf("replica %s does not listen any more: %w", x.replicas[i].name, err)

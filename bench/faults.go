@@ -179,7 +179,7 @@ func (r *faultRun) settle(ctx context.Context) error {
 	r.describe()
 	reports, _ := askReplicas(ctx, r.observer, r.cluster)
 	r.describeReplicas(reports)
-	r.out.Settings, r.out.Machine, r.out.DelayMS = r.result.Settings, r.result.Machine, milliseconds(r.delay)
+	r.out.Settings, r.out.Machine = r.result.Settings, r.result.Machine
 	return nil
 }
 
@@ -242,6 +242,10 @@ func (r *faultRun) measureFault(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if r.kind.tune != nil && r.fo.Delay == 0 {
+		r.delay = r.kind.tune(r, reports)
+	}
+	r.out.DelayMS = milliseconds(r.delay)
 	checked := r.checkedSignatures(ctx, reports)
 	at.before = time.Duration(r.load.now())
 	r.load.strike()

@@ -55,6 +55,8 @@ type faultKind struct {
 	flag string
 	// delay chooses the delay, if there is one.
 	delay func(*config.Manifest) time.Duration
+	// tune chooses it anew when the fault begins, by how the replicas are, unless the caller has chosen.
+	tune func(*faultRun, []replicaReport) time.Duration
 	// depth of the load, or 0 for the usual one.
 	depth int
 	// changes: a view change is to be expected.
@@ -79,7 +81,7 @@ var faultKinds = []*faultKind{
 	{name: "pause-backup", short: "a backup stops as it stands, and goes on later", backup: true,
 		begin: pauseVictim, end: resumeVictim, checks: checkBackupLost},
 	{name: "slow-primary", short: "the primary holds each pre-prepare back for as long as backups tolerate", flag: "--pre-prepare-delay",
-		delay: toleratedDelay, depth: 1024, begin: delayVictim, end: hurryVictim, checks: checkSlowPrimary},
+		delay: floorDelay, tune: (*faultRun).toleratedDelay, depth: 1024, begin: delayVictim, end: hurryVictim, checks: checkSlowPrimary},
 	{name: "slow-disk", short: "each sync of the primary's disk takes longer", flag: "--sync-delay",
 		delay: fixed(20 * time.Millisecond), begin: delayVictim, end: hurryVictim},
 	{name: "slow-link", short: "all that the primary sends and receives takes longer on its way", links: true,
@@ -96,22 +98,47 @@ func fixed(d time.Duration) func(*config.Manifest) time.Duration {
 	return func(*config.Manifest) time.Duration { return d }
 }
 
-// toleratedShare is how much of what backups tolerate a slow primary uses. The rest is what agreement itself takes, and
-// the wait for a place in the pipeline.
-const toleratedShare = 0.8
+// toleratedShare is how much of what backups tolerate a slow primary uses.
+const toleratedShare = 0.9
 
-// toleratedDelay is just under what backups tolerate. They wait for d before they pass a request on to the
-// primary, and for d again before they leave it (rule 14); d is at least the suspect floor, and on one machine no more.
-func toleratedDelay(m *config.Manifest) time.Duration {
-	return time.Duration(toleratedShare * 2 * float64(m.Protocol.SuspectFloor))
+// floorDelay is what backups always tolerate.
+func floorDelay(m *config.Manifest) time.Duration { return time.Duration(m.Protocol.SuspectFloor) }
+
+// toleratedDelay is just under what backups tolerate. They let a request wait for d before they pass it on to the
+// primary, and for d again before they leave it (rule 14). Within that time falls also what an operation takes without the
+// delay, twice: while it waits for a place in the pipeline, and while it is agreed on. How long it takes follows from
+// throughput and outstanding operations, by Little's law.
+func (r *faultRun) toleratedDelay(reports []replicaReport) time.Duration {
+	d := time.Duration(0)
+	for i := range reports {
+		if v := time.Duration(reports[i].SuspectAfterMillis) * time.Millisecond; i != r.primary && (d == 0 || v < d) {
+			d = v
+		}
+	}
+	if d == 0 {
+		return r.delay // a program that does not tell
+	}
+	s := faultSeries{counts: r.load.counts()}
+	now := time.Duration(r.load.now())
+	return tolerable(d, s.between(now-r.fo.Before, now), r.o.Clients*r.o.Depth).Round(time.Millisecond)
+}
+
+// tolerable is the delay for a d, a throughput and a number of outstanding operations; at least half of d, in which any
+// operation should fit.
+func tolerable(d time.Duration, rate float64, outstanding int) time.Duration {
+	usual := 0.0
+	if rate > 0 {
+		usual = float64(outstanding) / rate
+	}
+	return max(d/2, time.Duration(toleratedShare*(2*float64(d)-2*usual*float64(time.Second))))
 }
 
 func killVictim(_ context.Context, r *faultRun) error    { return r.nodes.kill(r.victim) }
 func restartVictim(_ context.Context, r *faultRun) error { return r.nodes.start(r.victim) }
 func pauseVictim(_ context.Context, r *faultRun) error   { return r.nodes.pause(r.victim, true) }
 func resumeVictim(_ context.Context, r *faultRun) error  { return r.nodes.pause(r.victim, false) }
-func delayVictim(_ context.Context, r *faultRun) error   { return r.nodes.control(r.victim, true) }
-func hurryVictim(_ context.Context, r *faultRun) error   { return r.nodes.control(r.victim, false) }
+func delayVictim(_ context.Context, r *faultRun) error   { return r.nodes.control(r.victim, r.delay) }
+func hurryVictim(_ context.Context, r *faultRun) error   { return r.nodes.control(r.victim, 0) }
 
 // slowLinks delays all links of the victim, each way, those of its clients too.
 func slowLinks(_ context.Context, r *faultRun) error {

@@ -63,13 +63,13 @@ func (s *faultSeries) gap() (longest, at time.Duration) {
 // recoveryWindow is over how long the throughput must be back.
 const recoveryWindow = time.Second
 
-// recovery is the time from the fault to the begin of the first recoveryWindow, after the longest gap, in which the throughput
-// is at least share of that before the fault; false if there is none.
+// recovery is the time from the fault to the begin of the first recoveryWindow in which the throughput is at least share of
+// that before the fault, and not only because its later part makes up for a begin with less than half of
+// it; false if there is none.
 func (s *faultSeries) recovery(share float64) (time.Duration, bool) {
 	want := share * s.between(s.warmup, s.before)
-	gap, began := s.gap()
-	for at := s.before + began + gap; at+recoveryWindow <= s.after; at += faultBucket {
-		if s.between(at, at+recoveryWindow) >= want {
+	for at := s.before; at+recoveryWindow <= s.after; at += faultBucket {
+		if s.between(at, at+recoveryWindow) >= want && s.between(at, at+recoveryWindow/10) >= want/2 {
 			return at - s.before, true
 		}
 	}

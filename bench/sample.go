@@ -28,6 +28,8 @@ type replicaReport struct {
 	Version string `json:"version"`
 	View    uint64 `json:"view"`
 	State   string `json:"state"`
+	// SuspectAfterMillis is d of rule 14.
+	SuspectAfterMillis int64 `json:"suspect_after_millis"`
 
 	local bool // a process of this machine
 }

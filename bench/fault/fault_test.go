@@ -297,21 +297,34 @@ func TestControl(t *testing.T) {
 	in, out := io.Pipe()
 	ended := make(chan error, 1)
 	go func() { ended <- d.obey(in) }()
-	for _, on := range []bool{true, false, true} {
-		line := Off
-		if on {
-			line = On
-		}
+	for _, c := range []struct {
+		line             string
+		sync, prePrepare time.Duration
+	}{{On, o.SyncDelay, o.PrePrepareDelay}, {Off, 0, 0}, {On + " 7ms", 7 * time.Millisecond, 7 * time.Millisecond}, {On, o.SyncDelay, o.PrePrepareDelay}} {
 		// The second line is read once the first was obeyed.
-		fmt.Fprintln(out, line)
-		fmt.Fprintln(out, line)
-		if got := d.sync.Get() == o.SyncDelay && d.prePrepare.Get() == o.PrePrepareDelay; got != on {
-			t.Errorf("after %q the delays are %v and %v", line, d.sync.Get(), d.prePrepare.Get())
+		fmt.Fprintln(out, c.line)
+		fmt.Fprintln(out, c.line)
+		if d.sync.Get() != c.sync || d.prePrepare.Get() != c.prePrepare {
+			t.Errorf("after %q the delays are %v and %v", c.line, d.sync.Get(), d.prePrepare.Get())
 		}
 	}
 	fmt.Fprintln(out, "faster")
 	if err := <-ended; err == nil || !strings.Contains(err.Error(), `"faster"`) {
 		t.Errorf("a line that there is not gives %v", err)
+	}
+}
+
+func TestBadControl(t *testing.T) {
+	for _, line := range []string{"On", "on now", "on -1s", "on 2h", "off 1s", ""} {
+		d := &delays{o: &Options{SyncDelay: time.Millisecond}}
+		if err := d.obey(strings.NewReader(line + "\n")); err == nil || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v, want one line", line, err)
+		}
+	}
+	// What is not delayed stays so.
+	d := &delays{o: &Options{SyncDelay: time.Millisecond}}
+	if err := d.obey(strings.NewReader("on 2ms\n")); err != nil || d.sync.Get() != 2*time.Millisecond || d.prePrepare.Get() != 0 {
+		t.Errorf("%v, delays %v and %v, want 2 ms for syncs alone", err, d.sync.Get(), d.prePrepare.Get())
 	}
 }
 

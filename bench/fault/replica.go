@@ -26,7 +26,8 @@ type Options struct {
 	// is held back; 0 to MaxDelay. The latter needs the keys of all members, in homes beside that of the replica.
 	SyncDelay, PrePrepareDelay time.Duration
 	// Control, if not nil, is read by lines, of which On begins the delays, Off ends them, and all others are
-	// refused. There are none before the first, and the replica ends at the end.
+	// refused. On may be followed by a duration, which then stands for each of the delays that are not 0. There are
+	// none before the first line, and the replica ends at the end.
 	Control io.Reader
 }
 
@@ -58,28 +59,45 @@ type delays struct {
 	sync, prePrepare Delay
 }
 
-func (d *delays) set(on bool) {
-	if on {
-		d.sync.Set(d.o.SyncDelay)
-		d.prePrepare.Set(d.o.PrePrepareDelay)
-		return
-	}
-	d.sync.Set(0)
-	d.prePrepare.Set(0)
+func (d *delays) set(sync, prePrepare time.Duration) {
+	d.sync.Set(sync)
+	d.prePrepare.Set(prePrepare)
 }
 
 // obey follows the lines of r until they end. An error says which line is none of those that there are.
 func (d *delays) obey(r io.Reader) error {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
-		switch line := strings.TrimSpace(lines.Text()); line {
-		case On, Off:
-			d.set(line == On)
+		word, rest, _ := strings.Cut(strings.TrimSpace(lines.Text()), " ")
+		o := *d.o
+		if word == On && rest != "" {
+			v, err := time.ParseDuration(rest)
+			if err != nil {
+				return fmt.Errorf("control line %q: write %s, or %s 20ms", lines.Text(), On, On)
+			}
+			o.SyncDelay, o.PrePrepareDelay = instead(o.SyncDelay, v), instead(o.PrePrepareDelay, v)
+			if err := o.Validate(); err != nil {
+				return fmt.Errorf("control line %q: %w", lines.Text(), err)
+			}
+		}
+		switch {
+		case word == On:
+			d.set(o.SyncDelay, o.PrePrepareDelay)
+		case word == Off && rest == "":
+			d.set(0, 0)
 		default:
-			return fmt.Errorf("control line %q: write %s or %s", line, On, Off)
+			return fmt.Errorf("control line %q: write %s or %s", lines.Text(), On, Off)
 		}
 	}
 	return lines.Err()
+}
+
+// instead is v where there is a delay.
+func instead(delay, v time.Duration) time.Duration {
+	if delay == 0 {
+		return 0
+	}
+	return v
 }
 
 // Run runs the real node of the replica whose home directory is dir, of a cluster on this machine, with the faults
@@ -92,8 +110,9 @@ func Run(ctx context.Context, dir string, o Options, services ...cli.Service) er
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	d := &delays{o: &o}
-	d.set(o.Control == nil)
-	if o.Control != nil {
+	if o.Control == nil {
+		d.set(o.SyncDelay, o.PrePrepareDelay)
+	} else {
 		go func() { cancel(d.obey(o.Control)) }()
 	}
 	var failed error
