@@ -268,8 +268,9 @@ func (r *frameReader) room(n int) []byte {
 	return b
 }
 
-// readGrowing fills buf and goes on to n bytes, at most doubling the buffer
-// each time it is full: a claimed length alone takes no memory.
+// readGrowing fills buf and goes on to n bytes, at most quadrupling the buffer
+// each time it is full: a claimed length alone takes no memory. Of a full bundle
+// of operations of 1 KiB only the first half is copied.
 func readGrowing(r io.Reader, buf []byte, n int) ([]byte, error) {
 	for filled := 0; ; {
 		if _, err := io.ReadFull(r, buf[filled:]); err != nil {
@@ -279,7 +280,7 @@ func readGrowing(r io.Reader, buf []byte, n int) ([]byte, error) {
 			return buf, nil
 		}
 		filled = len(buf)
-		grown := make([]byte, min(2*filled, n))
+		grown := make([]byte, min(4*filled, n))
 		copy(grown, buf)
 		buf = grown
 	}
