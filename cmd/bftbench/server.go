@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"io"
+	"net"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -27,6 +31,9 @@ func serverCommand(stdout io.Writer) *cobra.Command {
 		Example: "  bftbench server --dir ./single\n  bftbench server --dir ./single --like ./cluster/manifest.yaml",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := checkServer(&o); err != nil {
+				return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+			}
 			return single.Serve(cmd.Context(), o, stdout)
 		},
 	}
@@ -35,6 +42,22 @@ func serverCommand(stdout io.Writer) *cobra.Command {
 	f.StringVar(&o.Like, "like", "", "manifest of the cluster whose services and parameters it takes over; without it, counter and kv with the defaults")
 	f.StringVar(&o.Listen, "listen", o.Listen, "address for clients")
 	f.StringVar(&o.HTTP, "http", o.HTTP, "address of its metrics")
-	_ = cmd.MarkFlagRequired("dir") // the flag is there
 	return cmd
+}
+
+// checkServer refuses what cannot be served.
+func checkServer(o *single.ServeOptions) error {
+	if o.Dir == "" {
+		return errors.New("name the directory of the server with --dir")
+	}
+	for name, address := range map[string]string{"listen": o.Listen, "http": o.HTTP} {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil || host == "" {
+			return fmt.Errorf("--%s %q is not of the form host:port", name, address)
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return fmt.Errorf("--%s %q: the port is not within 0 and 65535", name, address)
+		}
+	}
+	return nil
 }
