@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -163,9 +164,9 @@ func (f *figure) difference(a, b []float64) Difference {
 	low, high := percent(mb-ma-half), percent(mb-ma+half)
 	d.Low, d.High = &low, &high
 	switch {
-	case low > 0 != f.lower && low > 0 || high < 0 && f.lower:
+	case low > 0 && !f.lower, high < 0 && f.lower:
 		d.Verdict = Faster
-	case low > 0 || high < 0:
+	case low > 0, high < 0:
 		d.Verdict = Slower
 	}
 	return d
@@ -256,11 +257,7 @@ func (c *Comparison) WriteTable(w io.Writer) error {
 		if d.Low != nil {
 			interval = fmt.Sprintf("%+.1f to %+.1f %%", *d.Low, *d.High)
 		}
-		unit := d.Unit
-		if unit == "" {
-			unit = "-"
-		}
-		t.row(d.Title, number(d.A), number(d.B), unit, fmt.Sprintf("%+.1f %%", d.Percent), interval, d.Verdict)
+		t.row(d.Title, number(d.A), number(d.B), cmp.Or(d.Unit, "-"), fmt.Sprintf("%+.1f %%", d.Percent), interval, d.Verdict)
 	}
 	if err := t.end(); err != nil {
 		return err

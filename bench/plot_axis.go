@@ -78,10 +78,10 @@ func roundUp(v float64) float64 {
 	return 10 * power
 }
 
-// linearTicks labels four to nine round numbers.
+// linearTicks labels round numbers, three to nine of them.
 func linearTicks(low, high float64) []plot.Tick {
-	const about = 5
-	step := roundUp((high - low) / about / 1.25) // by 1, 2 or 5 times a power of ten
+	const most = 8 // steps
+	step := roundUp((high - low) / most)
 	var ticks []plot.Tick
 	for i := math.Ceil(low / step); i*step <= high; i++ {
 		// A product has less of an error than a sum, and the text shows none.

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"math"
@@ -112,7 +113,7 @@ func valuesOf(results []*Result, of func(*Result) float64) []float64 {
 func (rep *Repeated) WriteTable(w io.Writer) error {
 	first := rep.Measurements[0]
 	t := newTable(w)
-	t.row("FIGURE", fmt.Sprintf("MEAN OF %d", len(rep.Measurements)), "95 % INTERVAL", "", "LEAST", "MOST")
+	t.row("FIGURE", fmt.Sprintf("MEAN OF %d", len(rep.Measurements)), "UNIT", "95 % INTERVAL", "LEAST", "MOST")
 	for _, f := range figures {
 		e, ok := rep.Summary[f.name]
 		if !ok {
@@ -122,7 +123,7 @@ func (rep *Repeated) WriteTable(w io.Writer) error {
 		for _, v := range valuesOf(rep.Measurements, f.of) {
 			least, most = min(least, v), max(most, v)
 		}
-		t.row(f.title, number(e.Mean), number(e.Low)+" to "+number(e.High), f.unit, number(least), number(most))
+		t.row(f.title, number(e.Mean), cmp.Or(f.unit, "-"), number(e.Low)+" to "+number(e.High), number(least), number(most))
 	}
 	if err := t.end(); err != nil {
 		return err
@@ -154,7 +155,8 @@ func (rep *Repeated) writeWarnings(w io.Writer) error {
 
 // number writes large numbers in groups, and small ones with three digits.
 func number(v float64) string {
-	if math.Abs(v) >= 1000 {
+	const rounds = 999.5 // to 1,000
+	if math.Abs(v) >= rounds {
 		return group(v)
 	}
 	return short(v)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -117,6 +118,8 @@ func (s *Sweep) Points() ([]Options, error) {
 		return nil, fmt.Errorf("%d axes: choose at most %d", len(s.Axes), MaxAxes)
 	case len(s.Axes) == MaxAxes && s.Axes[0].Name == s.Axes[1].Name:
 		return nil, fmt.Errorf("the axis %s is there twice: give all its values at once", s.Axes[0].Name)
+	case s.varies("rate") && s.varies("depth"):
+		return nil, errors.New("the rate is of an open loop and the depth of a closed one: vary one of them")
 	case s.Repeat < 1 || s.Repeat > MaxMeasurements:
 		return nil, fmt.Errorf("%d repetitions: choose 1 to %d", s.Repeat, MaxMeasurements)
 	}
@@ -150,6 +153,11 @@ func (s *Sweep) Points() ([]Options, error) {
 		all = append(all, points...)
 	}
 	return all, nil
+}
+
+// varies tells whether there is an axis of this name.
+func (s *Sweep) varies(name string) bool {
+	return slices.ContainsFunc(s.Axes, func(a Axis) bool { return a.Name == name })
 }
 
 // Run makes all measurements one after the other, each with a cluster of its own if none is given. It returns those that

@@ -1,8 +1,10 @@
 package bench
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // WriteSweep writes one line for each result, and then the conditions that all of them share, for people. There must
@@ -28,16 +30,10 @@ func WriteSweep(w io.Writer, results []*Result) error {
 	if _, err := fmt.Fprintln(w); err != nil {
 		return err
 	}
-	first := results[0]
 	t = newTable(w)
-	for _, line := range first.Settings.lines() {
-		// These are in the lines above.
-		if line[0] != "cluster" && line[0] != "load" {
-			t.row(line[0], line[1])
-		}
+	for _, line := range sharedLines(results) {
+		t.row(line[0], line[1])
 	}
-	t.row("version", first.Settings.Version)
-	t.row("machine", first.Machine.text())
 	if err := t.end(); err != nil {
 		return err
 	}
@@ -49,4 +45,21 @@ func WriteSweep(w io.Writer, results []*Result) error {
 		}
 	}
 	return nil
+}
+
+// sharedLines are the conditions that are the same for all results, and not in the line of each.
+func sharedLines(results []*Result) [][2]string {
+	conditions := func(r *Result) [][2]string {
+		lines := append(r.Settings.lines(), [2]string{"version", r.Settings.Version}, [2]string{"machine", r.Machine.text()})
+		for i := range lines {
+			lines[i][0] = cmp.Or(lines[i][0], "time") // which follows the load without a name of its own
+		}
+		return slices.DeleteFunc(lines, func(line [2]string) bool { return line[0] == "cluster" || line[0] == "load" })
+	}
+	shared := conditions(results[0])
+	for _, r := range results[1:] {
+		other := conditions(r)
+		shared = slices.DeleteFunc(shared, func(line [2]string) bool { return !slices.Contains(other, line) })
+	}
+	return shared
 }

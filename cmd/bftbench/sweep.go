@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,6 +44,9 @@ func sweepCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 				if cmd.Flags().Changed(flagOf(a.Name)) {
 					return usageError{fmt.Errorf("--%s and --over %s exclude each other", flagOf(a.Name), a.Name)}
 				}
+			}
+			if f := cmd.Flags(); f.Changed("depth") && slices.ContainsFunc(s.Axes, func(a bench.Axis) bool { return a.Name == "rate" }) {
+				return usageError{errors.New("--depth is of a closed loop and the rate of an open one: leave one of them out")}
 			}
 			if err := checkDir(cmd, &o); err != nil {
 				return err
