@@ -97,32 +97,79 @@ type faultRun struct {
 	// primary and victim are replicas: who is primary before the fault, and whom it strikes.
 	primary, victim int
 	delay           time.Duration
+	share           float64 // see firstShare
 	attack          *attack
 }
 
 // RunFault shows one fault: it makes a cluster of real processes, puts load on it, lets the fault happen, ends it,
-// and compares what callers were told with what the replicas hold. When ctx ends before, it ends everything that it
-// started, and returns the context's error.
+// and compares what callers were told with what the replicas hold. A delay that is to be what backups tolerate is found by trying:
+// while it costs the primary its office, a shorter one is tried on another cluster. When ctx ends before, it ends everything
+// that it started, and returns the context's error.
 func RunFault(ctx context.Context, o FaultOptions) (*FaultResult, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
+	share, refused := firstShare, 0.0
+	for try := 1; ; try++ {
+		r := newFaultRun(&o, share)
+		err := r.whole(ctx)
+		if errors.Is(err, errDeposed) && try < mostTries {
+			share, refused = share*nextShare, milliseconds(r.delay)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		r.out.NotToleratedMS = refused
+		return r.out, nil
+	}
+}
+
+const (
+	// firstShare of what backups may tolerate at most is tried first, and nextShare of that after it, mostTries times in all.
+	firstShare, nextShare = 0.9, 0.75
+	mostTries             = 5
+)
+
+// errDeposed: the backups left a primary that was to be just fast enough.
+var errDeposed = errors.New("the backups left the primary at every delay that was tried: choose one with --delay, or try again on a machine with less load")
+
+func newFaultRun(o *FaultOptions, share float64) *faultRun {
 	kind, _ := faultNamed(o.Fault)
 	base := DefaultOptions()
 	base.Clients, base.Depth, base.Nodes, base.Program = o.Clients, o.depth(kind), o.Nodes, o.Program
 	base.Warmup, base.Duration = o.Warmup, o.Before+o.During+o.After
-	r := &faultRun{run: run{o: &base, result: &Result{}, progress: o.Progress}, fo: &o, kind: kind,
+	r := &faultRun{run: run{o: &base, result: &Result{}, progress: o.Progress}, fo: o, kind: kind, share: share,
 		out: &FaultResult{Fault: kind.name, Short: kind.short}, delay: o.Delay}
 	if r.progress == nil {
 		r.progress = func(Progress) {}
 	}
+	return r
+}
+
+// whole does all of it.
+func (r *faultRun) whole(ctx context.Context) error {
 	defer r.end()
 	for _, step := range []func(context.Context) error{r.prepareCluster, r.dial, r.settle, r.measureFault, r.judge} {
 		if err := step(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return r.out, nil
+	return nil
+}
+
+// seeks tells whether the delay is to be found.
+func (r *faultRun) seeks() bool { return r.kind.tune != nil && r.fo.Delay == 0 }
+
+// deposed tells whether the replicas have left the view in which the fault began.
+func (r *faultRun) deposed(ctx context.Context) bool {
+	reports, _ := askReplicas(ctx, r.observer, r.cluster)
+	for i := range reports {
+		if reports[i].View > r.out.ViewBefore {
+			return true
+		}
+	}
+	return false
 }
 
 // end ends all that was started.
@@ -242,7 +289,7 @@ func (r *faultRun) measureFault(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.kind.tune != nil && r.fo.Delay == 0 {
+	if r.seeks() {
 		r.delay = r.kind.tune(r, reports)
 	}
 	r.out.DelayMS = milliseconds(r.delay)
@@ -252,12 +299,19 @@ func (r *faultRun) measureFault(ctx context.Context) error {
 	if err := r.kind.begin(ctx, r); err != nil {
 		return err
 	}
-	if err := r.pass(ctx, r.kind.name, o.During); err != nil {
+	phase := r.kind.name
+	if r.delay > 0 {
+		phase += " by " + r.delay.String()
+	}
+	if err := r.pass(ctx, phase, o.During); err != nil {
 		return err
 	}
 	if r.attack != nil {
 		r.out.Attacker = r.attack.stopped()
 		r.out.Attacker.Checked = r.checkedSignatures(ctx, reports) - checked
+	}
+	if r.seeks() && r.deposed(ctx) {
+		return errDeposed
 	}
 	r.load.enter(phaseAfter)
 	at.during = time.Duration(r.load.now())

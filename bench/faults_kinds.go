@@ -98,16 +98,13 @@ func fixed(d time.Duration) func(*config.Manifest) time.Duration {
 	return func(*config.Manifest) time.Duration { return d }
 }
 
-// toleratedShare is how much of what backups tolerate a slow primary uses.
-const toleratedShare = 0.9
-
 // floorDelay is what backups always tolerate.
 func floorDelay(m *config.Manifest) time.Duration { return time.Duration(m.Protocol.SuspectFloor) }
 
-// toleratedDelay is just under what backups tolerate. They let a request wait for d before they pass it on to the
+// toleratedDelay is a share of what backups may tolerate at most. They let a request wait for d before they pass it on to the
 // primary, and for d again before they leave it (rule 14). Within that time falls also what an operation takes without the
-// delay, twice: while it waits for a place in the pipeline, and while it is agreed on. How long it takes follows from
-// throughput and outstanding operations, by Little's law.
+// delay, which follows from throughput and outstanding operations, by Little's law. Requests that find the pipeline
+// full wait for a place in it besides, so that at some loads only half as much is tolerated.
 func (r *faultRun) toleratedDelay(reports []replicaReport) time.Duration {
 	d := time.Duration(0)
 	for i := range reports {
@@ -120,17 +117,16 @@ func (r *faultRun) toleratedDelay(reports []replicaReport) time.Duration {
 	}
 	s := faultSeries{counts: r.load.counts()}
 	now := time.Duration(r.load.now())
-	return tolerable(d, s.between(now-r.fo.Before, now), r.o.Clients*r.o.Depth).Round(time.Millisecond)
+	return tolerable(d, s.between(now-r.fo.Before, now), r.o.Clients*r.o.Depth, r.share).Round(time.Millisecond)
 }
 
-// tolerable is the delay for a d, a throughput and a number of outstanding operations; at least half of d, in which any
-// operation should fit.
-func tolerable(d time.Duration, rate float64, outstanding int) time.Duration {
+// tolerable is a share of the delay for a d, a throughput and a number of outstanding operations; at least a tenth of d.
+func tolerable(d time.Duration, rate float64, outstanding int, share float64) time.Duration {
 	usual := 0.0
 	if rate > 0 {
 		usual = float64(outstanding) / rate
 	}
-	return max(d/2, time.Duration(toleratedShare*(2*float64(d)-2*usual*float64(time.Second))))
+	return max(d/10, time.Duration(share*(2*float64(d)-usual*float64(time.Second))))
 }
 
 func killVictim(_ context.Context, r *faultRun) error    { return r.nodes.kill(r.victim) }

@@ -16,15 +16,11 @@ func (res *FaultResult) Chart() *Chart {
 	last := float64(n-res.SeriesFault) * res.SeriesStepMS / milli
 	before := ChartLine{Name: "mean before the fault", X: []float64{-float64(res.SeriesFault) * res.SeriesStepMS / milli, last},
 		Y: []float64{res.BeforeOpsPerSecond, res.BeforeOpsPerSecond}, Color: 6, Stroke: Dashed}
-	struck := res.Target
-	if res.DelayMS > 0 {
-		struck += fmt.Sprintf(", by %s ms", short(res.DelayMS))
-	}
 	s := &res.Settings
 	return &Chart{
 		Title: fmt.Sprintf("%s: %s", res.Fault, res.Short),
 		Subtitle: []string{
-			fmt.Sprintf("struck: %s; longest gap %.0f ms; 90 %% of the throughput back after %s; views %d to %d", struck, res.GapMS,
+			fmt.Sprintf("struck: %s; longest gap %.0f ms; 90 %% of the throughput back after %s; views %d to %d", res.struck(), res.GapMS,
 				orNever(res.Recovery90MS), res.ViewBefore, res.ViewAfter),
 			fmt.Sprintf("n = %d, %d clients x %d outstanding, %s %s of %d bytes; request timeout %g ms", s.N, s.Clients, s.Depth, s.Service, s.Operation,
 				s.SizeBytes, s.RequestTimeoutMS),

@@ -25,11 +25,7 @@ func (res *FaultResult) WriteTable(w io.Writer) error {
 		return err
 	}
 	t := newTable(w)
-	struck := res.Target
-	if res.DelayMS > 0 {
-		struck += fmt.Sprintf(", by %s ms", short(res.DelayMS))
-	}
-	t.row("struck", struck)
+	t.row("struck", res.struck())
 	t.row("throughput", fmt.Sprintf("%s before, %s during (%.0f %%, lowest second %.0f %%), %s after (%.0f %%) ops/s", group(res.BeforeOpsPerSecond),
 		group(res.DuringOpsPerSecond), 100*res.DuringRatio, 100*res.LowestRatio, group(res.AfterOpsPerSecond), 100*res.AfterRatio))
 	t.row("latency p50/p99/max", fmt.Sprintf("%s before, %s during, %s after, in ms", res.Before.text(), res.During.text(), res.After.text()))

@@ -15,6 +15,8 @@ type FaultResult struct {
 	Target string `json:"target"`
 	// DelayMS is that of the fault, if it delays something, in milliseconds.
 	DelayMS float64 `json:"delay_ms,omitempty"`
+	// NotToleratedMS is the shortest delay that was tried before, if that was to be found, and cost the primary its office.
+	NotToleratedMS float64 `json:"not_tolerated_ms,omitempty"`
 
 	// Throughputs, operations a second, and what they are of that before the fault.
 	BeforeOpsPerSecond float64 `json:"before_ops_per_s"`
@@ -131,6 +133,18 @@ func (res *FaultResult) Holds() bool {
 		}
 	}
 	return true
+}
+
+// struck is whom the fault struck, and how.
+func (res *FaultResult) struck() string {
+	s := res.Target
+	if res.DelayMS > 0 {
+		s += fmt.Sprintf(", by %s ms", short(res.DelayMS))
+	}
+	if res.NotToleratedMS > 0 {
+		s += fmt.Sprintf(" (%s ms cost it its office)", short(res.NotToleratedMS))
+	}
+	return s
 }
 
 // seriesStep is the resolution of FaultResult.Series.
