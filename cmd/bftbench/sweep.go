@@ -70,7 +70,7 @@ func flagOf(axis string) string {
 
 func parseAxes(s *bench.Sweep, over []string) error {
 	if len(over) == 0 {
-		return errors.New("say what to vary with --over NAME=VALUE,VALUE,...")
+		return errors.New("say what to vary: --over NAME=VALUE,VALUE,..., as in --over clients=1,8,32")
 	}
 	for _, text := range over {
 		a, err := bench.ParseAxis(text)
