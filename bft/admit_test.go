@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/node/app/counter"
 )
 
 // A key that the manifest does not list is refused by every replica on every way in: from its
@@ -58,5 +59,23 @@ func TestOperationsHaveABoundOfTheirOwn(t *testing.T) {
 		if _, err := checker.FromPeer(1, bft.RequestFrame(b, 0)); (err == nil) != ok {
 			t.Errorf("operation of %d bytes, passed on: %v", size, err)
 		}
+	}
+}
+
+// A host learns from a request who was named to answer it in full; a member's frame names nobody.
+func TestRequestTellsBundleAndReplier(t *testing.T) {
+	c := newCluster(t, 4, nil)
+	h, b := c.hosts[1], c.bundle(counter.Add(1))
+	for _, replier := range []bft.ReplicaID{0, 3, bft.Everyone} {
+		u, err := h.checker.FromClient(b.Client, bft.RequestFrame(b, replier))
+		must(t, err)
+		if got, who := u.Request(); got.Digest != b.Digest || who != replier {
+			t.Errorf("bundle %s and replier %d, want %s and %d", got.Digest.Short(), who, b.Digest.Short(), replier)
+		}
+	}
+	u, err := h.checker.FromPeer(2, c.framed(c.votes(2, 0, prepare(1, bft.Null))))
+	must(t, err)
+	if got, _ := u.Request(); got != nil {
+		t.Errorf("votes carry bundle %s", got.Digest.Short())
 	}
 }

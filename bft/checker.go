@@ -128,18 +128,18 @@ func (c *Checker) FromClient(client ClientID, frame []byte) (*Unverified, error)
 		u Unverified
 		q request
 	})
-	in.q = request{bundle: b, heard: true}
+	in.q = request{bundle: b, heard: true, replier: ReplicaID(p.Replier)}
 	in.u = Unverified{kind: TypeRequest, msg: &in.q}
 	return &in.u, nil
 }
 
-// Replier is the member that the client of a Request names to answer in full, for the host.
-func Replier(frame []byte) ReplicaID {
-	var p bftpb.Request
-	if len(frame) < 2 || p.UnmarshalVTUnsafe(frame[1:]) != nil {
-		return 0
+// Request is the bundle that a client's Request carries, and the member that is named to answer it in full; nil for
+// other messages.
+func (u *Unverified) Request() (*Bundle, ReplicaID) {
+	if q, ok := u.msg.(*request); ok {
+		return q.bundle, q.replier
 	}
-	return ReplicaID(p.Replier)
+	return nil, 0
 }
 
 var peerDecoders = [typeEnd]func(*Checker, *Unverified, []byte) error{

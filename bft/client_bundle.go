@@ -205,8 +205,8 @@ func (c *Client) onBusy(from ReplicaID, frame []byte) error {
 
 // onReply counts a reply, and accepts the results once f+1 replicas sent alike (rule 27).
 func (c *Client) onReply(from ReplicaID, frame []byte) error {
-	m, err := DecodeReply(frame)
-	if err != nil {
+	var m Reply
+	if err := m.decode(frame); err != nil {
 		return err
 	}
 	i := c.find(m.Opening, m.Session, m.Nonce, m.First)

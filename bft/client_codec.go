@@ -99,7 +99,11 @@ func ResultsDigest(results [][]byte) Digest {
 		size += 4 + len(r)
 	}
 	// Hashing one buffer is several times faster, for many small results, than hashing each.
-	b := make([]byte, 0, size)
+	var small [256]byte
+	b := small[:0]
+	if size > len(small) {
+		b = make([]byte, 0, size)
+	}
 	for _, r := range results {
 		b = appendField(b, r)
 	}
@@ -162,31 +166,40 @@ func AnswerFrame(self ReplicaID, epoch Epoch, executed Seq, q *Query, results []
 
 // DecodeReply reads a Reply frame. The results are parts of frame, not copies.
 func DecodeReply(frame []byte) (*Reply, error) {
+	r := new(Reply)
+	if err := r.decode(frame); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// decode reads a Reply frame into r, which is empty.
+func (r *Reply) decode(frame []byte) error {
 	body, err := clientBody(TypeReply, frame)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var p bftpb.Reply
 	if p.Results, err = roomFor(body, 4, WindowOps); err != nil {
-		return nil, err
+		return err
 	}
 	if !decodeReplyPB(&p, body) {
-		return nil, fmt.Errorf("%w: reply does not decode", ErrInvalid)
+		return fmt.Errorf("%w: reply does not decode", ErrInvalid)
 	}
-	r := &Reply{Session: SessionID(p.Session), First: p.First, Results: p.Results, View: View(p.View)}
+	r.Session, r.First, r.Results, r.View = SessionID(p.Session), p.First, p.Results, View(p.View)
 	if r.Opening, err = nonceFrom(p.Nonce, &r.Nonce); err != nil {
-		return nil, err
+		return err
 	}
 	if err := digestFrom(p.Digest, p.Results, &r.Digest); err != nil {
-		return nil, err
+		return err
 	}
 	if r.First == 0 || !r.Opening && r.Session == 0 || r.Opening && r.First != 1 {
-		return nil, fmt.Errorf("%w: reply that names no bundle", ErrInvalid)
+		return fmt.Errorf("%w: reply that names no bundle", ErrInvalid)
 	}
 	if len(r.Results) == 0 && r.Digest.IsZero() {
-		return nil, fmt.Errorf("%w: reply without results", ErrInvalid)
+		return fmt.Errorf("%w: reply without results", ErrInvalid)
 	}
-	return r, nil
+	return nil
 }
 
 // DecodeBusy reads a Busy frame.

@@ -117,13 +117,15 @@ func FuzzFromClient(f *testing.F) {
 	client := c.client.Public()
 	f.Fuzz(func(t *testing.T, frame []byte) {
 		c.t = t
-		bft.Replier(frame)
 		u, err := h.checker.FromClient(client, frame)
 		if err != nil {
 			if !errors.Is(err, bft.ErrInvalid) {
 				t.Fatalf("not told as invalid: %v", err)
 			}
 			return
+		}
+		if b, _ := u.Request(); b == nil || b.Client != client {
+			t.Fatalf("taken for another client's: %x", frame)
 		}
 		v, err := h.checker.Verify(u, c.ring)
 		must(t, err)

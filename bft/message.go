@@ -126,6 +126,8 @@ type data struct {
 type request struct {
 	bundle *Bundle
 	heard  bool // on the client's own channel
+	// replier is named to answer in full; for what is heard only.
+	replier ReplicaID
 }
 
 // Bounds of single messages: what an honest replica sends stays below them.

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/baluarte-bft/baluarte/bft"
-	"github.com/baluarte-bft/baluarte/bft/bftpb"
-	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/node/transport"
 	"github.com/baluarte-bft/baluarte/node/verify"
 )
@@ -152,27 +150,20 @@ func (n *Node) request(c *transport.ClientConn, frame []byte) error {
 	if err != nil {
 		return err
 	}
-	var p bftpb.Request
-	if err := p.UnmarshalVTUnsafe(frame[1:]); err != nil || len(p.Signature) != crypto.SignatureSize {
-		return fmt.Errorf("%w: request does not decode", bft.ErrInvalid)
-	}
+	b, replier := u.Request()
 	if n.overloaded.Load() {
-		return n.busy(c, &p)
+		n.busy(c, b)
+		return nil
 	}
-	n.routes.put(routeKey{c.Key(), [32]byte(p.Signature[32:])}, route{c, bft.ReplicaID(p.Replier)})
+	n.routes.put(keyOfBundle(b), route{c, replier})
 	if !n.inbox.add(input{msg: v, from: fromClients, size: len(frame)}) {
-		return n.busy(c, &p)
+		n.busy(c, b)
 	}
 	return nil
 }
 
 // busy refuses a bundle for now.
-func (n *Node) busy(c *transport.ClientConn, p *bftpb.Request) error {
-	b, err := bft.DecodeBundle(p.Payload, crypto.Signature(p.Signature), n.opts.Core.MaxBundleOps, n.opts.Core.MaxBundleBytes)
-	if err != nil {
-		return err
-	}
+func (n *Node) busy(c *transport.ClientConn, b *bft.Bundle) {
 	n.metrics.busy.Inc()
 	c.Send(bft.BusyFrame(b))
-	return nil
 }
