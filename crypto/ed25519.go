@@ -41,6 +41,19 @@ func (v *Ed25519) Verify(pub PublicKey, msg []byte, sig Signature) bool {
 	return true
 }
 
+// CheckKey returns what [PublicKey.Check] returns. For a key whose table is kept it costs a tenth of it, since the point
+// need not be decoded again.
+func (v *Ed25519) CheckKey(pub PublicKey) error {
+	table := v.keys.get(&pub)
+	switch {
+	case table == nil:
+		return pub.Check()
+	case table.Point().IsSmallOrder(): // as the negation of the point is, which the table is of
+		return ErrSmallOrder
+	}
+	return nil
+}
+
 // table returns the table of -A for pub and whether it came from the cache, or
 // nil if pub is not a point.
 func (v *Ed25519) table(pub *PublicKey) (*curve.ExpandedEdwardsPoint, bool) {
