@@ -139,7 +139,7 @@ func pointAt(expression string, position int) string {
 }
 
 // minusArgs lets the arguments of a command begin with a minus that no letter follows, such as -3+5,
-// which would be taken for a flag. A space before it tells it apart; the command has to cope with that.
+// which would be taken for a flag. While flags are read a space before it tells it apart.
 func minusArgs(cmd *cobra.Command) {
 	check, run := cmd.Args, cmd.RunE
 	cmd.DisableFlagParsing, cmd.Args = true, nil
@@ -152,6 +152,11 @@ func minusArgs(cmd *cobra.Command) {
 			return cmd.Help()
 		}
 		args := cmd.Flags().Args()
+		for i, arg := range args {
+			if strings.HasPrefix(arg, " -") {
+				args[i] = arg[1:]
+			}
+		}
 		if err := check(cmd, args); err != nil {
 			return err
 		}

@@ -306,3 +306,32 @@ func FuzzCalc(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkWorst evaluates the expressions that are the most work within the bounds.
+func BenchmarkWorst(b *testing.B) {
+	sum := "0"
+	for n := 3; ; n += 2 {
+		next := fmt.Sprintf("%s+1/%d", sum, n)
+		if _, err := calc.Evaluate(next); err != nil {
+			break // it is as long as can be, or has as many bits
+		}
+		sum = next
+	}
+	large := strings.Repeat("9", 300)
+	for name, expression := range map[string]string{
+		"sum of fractions": sum,
+		"large numbers":    large + "/7" + strings.Repeat("*1/3*3", (calc.MaxLength-len(large)-2)/6),
+		"two large":        large + "/" + strings.Repeat("7", 300) + strings.Repeat("+1-1", (calc.MaxLength-601)/4),
+		"nested":           strings.Repeat("-", calc.MaxDepth) + "1",
+	} {
+		if _, err := calc.Evaluate(expression); err != nil {
+			b.Fatalf("%s: %v", name, err)
+		}
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				calc.Evaluate(expression)
+			}
+		})
+	}
+}
