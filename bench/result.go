@@ -340,11 +340,9 @@ func workBetween(first, last map[string]float64, o *Options) *Work {
 		}
 		return sum
 	}
-	executed := "baluarte_operations_executed_total"
-	if o.Read != "" && o.Read != ReadOrdered {
-		executed = "baluarte_queries_answered_total"
-	}
-	ops := count(executed)
+	// Reads without ordering are not executed; a read that is repeated counts again.
+	executed := count("baluarte_operations_executed_total")
+	ops := executed + count("baluarte_reads_answered_total")
 	if ops <= 0 {
 		return nil
 	}
@@ -357,8 +355,8 @@ func workBetween(first, last map[string]float64, o *Options) *Work {
 	const mebibyte = 1 << 20
 	batches, fsyncs := count("baluarte_batches_executed_total"), count("baluarte_store_commits_total")
 	return &Work{
-		OpsPerBundle:     ratio(ops, count("baluarte_bundles_executed_total")),
-		OpsPerBatch:      ratio(ops, batches),
+		OpsPerBundle:     ratio(executed, count("baluarte_bundles_executed_total")),
+		OpsPerBatch:      ratio(executed, batches),
 		SignedPerOp:      count("baluarte_signatures_made_total") / ops,
 		VerifiedPerOp:    count("baluarte_signatures_verified_total", "baluarte_client_signatures_checked_total") / ops,
 		FsyncsPerOp:      fsyncs / ops,

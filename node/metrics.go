@@ -21,7 +21,8 @@ func (n *Node) lastBeat() bft.Time { return bft.Time(n.beat.Load()) }
 type metrics struct {
 	registry *prometheus.Registry
 
-	batches, bundles, operations, queries       prometheus.Counter
+	batches, bundles, operations                prometheus.Counter
+	queries, reads                              prometheus.Counter
 	signatures, checks, busy, badRequests       prometheus.Counter
 	snapshots, snapshotErrors, snapshotsSkipped prometheus.Counter
 	replyDrops                                  prometheus.Counter
@@ -39,6 +40,7 @@ func newMetrics(n *Node) *metrics {
 	m.bundles = counter("bundles_executed_total", "Bundles executed.")
 	m.operations = counter("operations_executed_total", "Operations executed.")
 	m.queries = counter("queries_answered_total", "Queries answered.")
+	m.reads = counter("reads_answered_total", "Reads in the queries answered.")
 	m.signatures = counter("signatures_made_total", "Signatures of this member.")
 	m.checks = counter("client_signatures_checked_total", "Client signatures verified.")
 	m.busy = counter("busy_total", "Bundles and reads refused for now.")

@@ -140,6 +140,7 @@ func (n *Node) answer(w waitingQuery) {
 	cancel()
 	<-n.queries.slots
 	n.metrics.queries.Inc()
+	n.metrics.reads.Add(float64(len(w.query.Ops)))
 	w.conn.Send(bft.AnswerFrame(n.opts.Core.Self, n.opts.Core.Epoch, executed, w.query, results))
 }
 

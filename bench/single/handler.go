@@ -113,6 +113,7 @@ func (s *Server) query(c *transport.ClientConn, frame []byte) error {
 	executed := bft.Seq(s.executed.Load())
 	results := fit(s.machine.Query(s.ctx, q.Ops))
 	s.metrics.queries.Inc()
+	s.metrics.reads.Add(float64(len(q.Ops)))
 	c.Send(bft.AnswerFrame(0, 0, executed, q, results))
 	return nil
 }

@@ -16,9 +16,9 @@ const httpTimeout = 5 * time.Second
 
 // metrics have the names of a replica's, so that the harness reads both alike.
 type metrics struct {
-	registry                              *prometheus.Registry
-	batches, bundles, operations, queries prometheus.Counter
-	snapshots, busy                       prometheus.Counter
+	registry                        *prometheus.Registry
+	batches, bundles, operations    prometheus.Counter
+	queries, reads, snapshots, busy prometheus.Counter
 }
 
 func newMetrics(s *Server) *metrics {
@@ -32,6 +32,7 @@ func newMetrics(s *Server) *metrics {
 	m.bundles = counter("bundles_executed_total", "Bundles executed.")
 	m.operations = counter("operations_executed_total", "Operations executed.")
 	m.queries = counter("queries_answered_total", "Queries answered.")
+	m.reads = counter("reads_answered_total", "Reads in the queries answered.")
 	m.snapshots = counter("snapshots_written_total", "Snapshots made durable.")
 	m.busy = counter("busy_total", "Bundles refused for now.")
 	read := func(name, help string, value func() uint64) {

@@ -121,7 +121,7 @@ func TestServes(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The put, an ordered read and the additions; reads without ordering are counted apart.
-	for _, want := range []string{fmt.Sprintf("\nbaluarte_operations_executed_total %d\n", adds+2), "\nbaluarte_queries_answered_total 3\n", "\nprocess_resident_memory_bytes "} {
+	for _, want := range []string{fmt.Sprintf("\nbaluarte_operations_executed_total %d\n", adds+2), "\nbaluarte_queries_answered_total 3\n", "\nbaluarte_reads_answered_total 3\n", "\nprocess_resident_memory_bytes "} {
 		if !bytes.Contains(text, []byte(want)) {
 			t.Errorf("the metrics do not have %q", strings.TrimSpace(want))
 		}
