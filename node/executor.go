@@ -92,13 +92,16 @@ func (e *executor) execute(b *bft.Batch) {
 		e.snapshot(b.Seq)
 	}
 	ops := 0
-	for i := range out.Replies {
-		ops += len(b.Bundles[i].Ops)
-		e.reply(b.Bundles[i], &out.Replies[i])
+	for _, bundle := range b.Bundles {
+		ops += len(bundle.Ops)
 	}
+	// Counted before the replies leave: who has one finds its operation in the metrics.
 	n.metrics.batches.Inc()
 	n.metrics.bundles.Add(float64(len(b.Bundles)))
 	n.metrics.operations.Add(float64(ops))
+	for i := range out.Replies {
+		e.reply(b.Bundles[i], &out.Replies[i])
+	}
 }
 
 // snapshot takes a handle on the state and hands it to the writer.
