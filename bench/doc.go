@@ -19,6 +19,14 @@
 // holds the throughput of each second, and how long the slowest operation had been waiting that
 // was still outstanding at the end.
 //
+// An open loop ([Options].Rate) offers operations at times that were fixed before, whatever becomes of the earlier
+// ones. Its latencies count from those times, of all operations that were to begin within the measured time; its
+// throughput counts the results that came within it. What could not be submitted at all is counted.
+//
+// The same load can go to one server without replicas ([Options].Reference, package single), with the same clients,
+// channels, verification, durability and services, so that what replication costs is told by figures of
+// the same machine and minute.
+//
 // Figures of different machines are compared by the calibration: throughput divided by the verifications
 // a second of one core.
 package bench
