@@ -38,7 +38,7 @@
 //
 // The newest durable snapshot is the base of the executed state, and the core has the committed
 // batches above it executed again. That holds for services in memory and for those on the
-// replica's Pebble alike: the latter's part of the database is cleared and filled from the snapshot.
+// replica's Pebble alike: the latter's database is made anew and filled from the snapshot.
 // A damaged snapshot is set aside and an older one, or genesis, is the base; if the log does not
 // reach back to it, the state is fetched from the peers. Damaged records are another matter: Start
 // fails, and with Options.AcceptLoss the replica begins anew as an amnesiac (rule 19).

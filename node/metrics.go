@@ -79,7 +79,7 @@ var (
 	descRoutes      = desc("routes", "Bundles whose connection is remembered.")
 	descReads       = desc("reads_waiting", "Linearizable reads that wait.")
 	descStore       = desc("store_backlog_bytes", "Records that wait for the disk.")
-	descStoreDisk   = desc("store_disk_bytes", "Size of the database.")
+	descStoreDisk   = desc("store_disk_bytes", "Size of the log and of the services' database.")
 	descCommits     = desc("store_commits_total", "Group commits, each with one fsync.")
 	descRecords     = desc("store_records_total", "Records made durable.")
 	descVerified    = desc("signatures_verified_total", "Signatures of members verified.")
