@@ -113,11 +113,13 @@ func RunFault(ctx context.Context, o FaultOptions) (*FaultResult, error) {
 	for try := 1; ; try++ {
 		r := newFaultRun(&o, share)
 		err := r.whole(ctx)
-		if errors.Is(err, errDeposed) && try < mostTries {
+		switch {
+		case errors.Is(err, errDeposed) && try < mostTries:
 			share, refused = share*nextShare, milliseconds(r.delay)
 			continue
-		}
-		if err != nil {
+		case errors.Is(err, errMoved) && try < mostTries:
+			continue
+		case err != nil:
 			return nil, err
 		}
 		r.out.NotToleratedMS = refused
@@ -133,6 +135,9 @@ const (
 
 // errDeposed: the backups left a primary that was to be just fast enough.
 var errDeposed = errors.New("the backups left the primary at every delay that was tried: choose one with --delay, or try again on a machine with less load")
+
+// errMoved: another replica than the one with the fault became primary before it began.
+var errMoved = errors.New("each time that it was tried the replicas left the primary with the fault before it began: try again on a machine with less load")
 
 func newFaultRun(o *FaultOptions, share float64) *faultRun {
 	kind, _ := faultNamed(o.Fault)
@@ -253,7 +258,7 @@ func (r *faultRun) choose(ctx context.Context) ([]replicaReport, error) {
 		r.victim, role = (r.primary+1)%n, "backup"
 	}
 	if r.kind.inProcess() && r.primary != 0 {
-		return nil, fmt.Errorf("the replicas left r0, the one with the fault, for view %d before it began: try again on a machine with less load", r.out.ViewBefore)
+		return nil, errMoved
 	}
 	r.out.Target = fmt.Sprintf("%s (%s)", r.nodes.replicas[r.victim].name, role)
 	if r.kind.target != "" {

@@ -149,3 +149,54 @@ func startTestNodes(t *testing.T) (*run, *nodes) {
 	}
 	return r, x
 }
+
+// A client that forges signatures makes the replicas verify, and harms nobody else for good.
+func TestForgerIsRefused(t *testing.T) {
+	r, _ := startTestNodes(t)
+	reports, silent := askReplicas(t.Context(), r.observer, r.cluster)
+	if silent > 0 {
+		t.Fatalf("%d replicas are silent", silent)
+	}
+	run := &faultRun{run: *r, kind: &faultKind{target: theClient}}
+	if err := beginForging(t.Context(), run); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(run.attack.end)
+	before := run.checkedSignatures(t.Context(), reports)
+	for run.attack.forger.Sent() == 0 || run.checkedSignatures(t.Context(), reports) == before {
+		if t.Context().Err() != nil {
+			t.Fatal("no replica verified a signature")
+		}
+	}
+	what := run.attack.stopped()
+	if what.Sent == 0 || what.Results != 0 {
+		t.Errorf("the client did %+v, want forged bundles alone", what)
+	}
+	if _, err := r.clients[0].Service(Counter).Invoke(t.Context(), nil); err != nil {
+		t.Errorf("after the attack another client is told %v", err)
+	}
+	if value, err := readCounter(t.Context(), r); err != nil || value != 1 {
+		t.Errorf("the counter says %d (%v), want the one operation of the honest client", value, err)
+	}
+}
+
+// A client that floods has its operations executed, with those of others.
+func TestFloodIsServed(t *testing.T) {
+	r, _ := startTestNodes(t)
+	run := &faultRun{run: *r, kind: &faultKind{target: theClient}}
+	if err := beginFlood(t.Context(), run); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(run.attack.end)
+	if _, err := r.clients[0].Service(Counter).Invoke(t.Context(), nil); err != nil {
+		t.Errorf("beside the flood another client is told %v", err)
+	}
+	for run.attack.results.Load() == 0 {
+		if _, err := r.clients[0].Service(Counter).Invoke(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if what := run.attack.stopped(); what.Submitted < what.Results || what.Connected == 0 {
+		t.Errorf("the client did %+v", what)
+	}
+}

@@ -18,8 +18,8 @@ import (
 const asNode = "BFTBENCH_TEST_AS_NODE"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asNode) != "" && len(os.Args) > 1 && os.Args[1] == "server" {
-		main() // the reference of a run; does not return
+	if os.Getenv(asNode) != "" && len(os.Args) > 1 && (os.Args[1] == "server" || os.Args[1] == "replica") {
+		main() // the reference of a run, or a replica with a fault; does not return
 	}
 	if os.Getenv(asNode) != "" {
 		node.Main(cli.KV(), cli.Counter()) // does not return
