@@ -118,8 +118,11 @@ func (res *Result) loadLines() [][2]string {
 	if ref := res.Unreplicated; ref != nil {
 		text := fmt.Sprintf("%s ops/s, p50 %s ms, %s us per operation, by one server without replicas (%gs measured)",
 			group(ref.OpsPerSecond), short(ref.P50), short(ref.CPUMicrosPerOp), ref.DurationSeconds)
+		if res.ReplicationCPUFactor > 0 {
+			text = fmt.Sprintf("processor time %s: ", short(res.ReplicationCPUFactor)) + text
+		}
 		if res.ReplicationFactor > 0 {
-			text = fmt.Sprintf("factor %s: ", short(res.ReplicationFactor)) + text
+			text = fmt.Sprintf("factor %s, ", short(res.ReplicationFactor)) + text
 		}
 		lines = append(lines, [2]string{"replication", text})
 	}
@@ -149,6 +152,9 @@ func (res *Result) takeReference(ref *Result) {
 	// What an open loop achieves is what it was asked for.
 	if res.OpsPerSecond > 0 && res.OfferedPerSecond == 0 {
 		res.ReplicationFactor = ref.OpsPerSecond / res.OpsPerSecond
+	}
+	if ref.CPUMicrosPerOp > 0 {
+		res.ReplicationCPUFactor = res.CPUMicrosPerOp / ref.CPUMicrosPerOp
 	}
 	res.Unreplicated = &Reference{OpsPerSecond: ref.OpsPerSecond, P50: ref.P50, P90: ref.P90, P99: ref.P99, P999: ref.P999, Max: ref.Max,
 		Ops: ref.Ops, Errors: ref.Errors, WarmupSeconds: ref.Settings.WarmupSeconds, DurationSeconds: ref.Settings.DurationSeconds,

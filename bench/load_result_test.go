@@ -34,7 +34,7 @@ func TestResultNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"ops_per_s", "p50_ms", "p90_ms", "p99_ms", "p999_ms", "max_ms", "verifies_per_s", "ops_per_verify", "cpu_us_per_op",
-		"offered_ops_per_s", "not_submitted", "unreplicated_ops_per_s", "unreplicated_cpu_us_per_op", "replication_factor", "errors", "settings", "machine", "warnings"} {
+		"offered_ops_per_s", "not_submitted", "unreplicated_ops_per_s", "unreplicated_cpu_us_per_op", "replication_factor", "replication_cpu_factor", "errors", "settings", "machine", "warnings"} {
 		if _, ok := got[name]; !ok {
 			t.Errorf("there is no %s", name)
 		}
@@ -83,14 +83,14 @@ func TestResultTakesReference(t *testing.T) {
 	ref := &Result{OpsPerSecond: 300, CPUMicrosPerOp: 2, Ops: 600, Settings: Settings{DurationSeconds: 2}, Warnings: []string{"slow"}}
 	res := Result{OpsPerSecond: 100, CPUMicrosPerOp: 8}
 	res.takeReference(ref)
-	if res.ReplicationFactor != 3 || res.UnreplicatedOpsPerSecond != 300 || res.UnreplicatedCPUMicrosPerOp != 2 || res.Unreplicated.DurationSeconds != 2 {
+	if res.ReplicationFactor != 3 || res.ReplicationCPUFactor != 4 || res.UnreplicatedOpsPerSecond != 300 || res.UnreplicatedCPUMicrosPerOp != 2 || res.Unreplicated.DurationSeconds != 2 {
 		t.Errorf("%+v, want a factor of 3", res)
 	}
 	if len(res.Warnings) != 1 || res.Warnings[0] != "the server without replicas: slow" {
 		t.Errorf("warnings %q, want that of the server", res.Warnings)
 	}
 	open := Result{OpsPerSecond: 100, OfferedPerSecond: 100}
-	if open.takeReference(ref); open.ReplicationFactor != 0 {
+	if open.takeReference(ref); open.ReplicationFactor != 0 || open.ReplicationCPUFactor != 0 {
 		t.Errorf("a factor of %v between two loads of the same rate, want none", open.ReplicationFactor)
 	}
 }

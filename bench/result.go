@@ -45,11 +45,13 @@ type Result struct {
 	Updates *Part `json:"updates,omitempty"`
 
 	// UnreplicatedOpsPerSecond is the throughput of one server without replicas under the same load, with
-	// UnreplicatedCPUMicrosPerOp of all its processes; ReplicationFactor is that throughput divided by
-	// OpsPerSecond, of closed loops. All are 0 if it was not measured. Unreplicated says more about it.
+	// UnreplicatedCPUMicrosPerOp of all its processes. ReplicationFactor is that throughput divided by
+	// OpsPerSecond, of closed loops; ReplicationCPUFactor is CPUMicrosPerOp divided by that of the server, which
+	// other processes of the machine bend less. All are 0 if it was not measured. Unreplicated says more.
 	UnreplicatedOpsPerSecond   float64    `json:"unreplicated_ops_per_s"`
 	UnreplicatedCPUMicrosPerOp float64    `json:"unreplicated_cpu_us_per_op"`
 	ReplicationFactor          float64    `json:"replication_factor"`
+	ReplicationCPUFactor       float64    `json:"replication_cpu_factor"`
 	Unreplicated               *Reference `json:"unreplicated,omitempty"`
 
 	// Ops is the number of operations measured.
