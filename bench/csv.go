@@ -59,6 +59,8 @@ var csvColumns = []struct {
 	{"replica_messages_out_per_op", func(r *Result) string { return workCell(r, func(w *Work) float64 { return w.MessagesOutPerOp }) }},
 	{"replica_ops_per_bundle", func(r *Result) string { return workCell(r, func(w *Work) float64 { return w.OpsPerBundle }) }},
 	{"replica_ops_per_batch", func(r *Result) string { return workCell(r, func(w *Work) float64 { return w.OpsPerBatch }) }},
+	{"replica_rss_highest_mib", func(r *Result) string { return usageCell(r, func(u *Usage) *Track { return u.ResidentMiB }) }},
+	{"replica_disk_highest_mib", func(r *Result) string { return usageCell(r, func(u *Usage) *Track { return u.DiskMiB }) }},
 	{"other_cores", func(r *Result) string { return cellOf(r.OtherCores) }},
 	{"views_changed", func(r *Result) string { return strconv.FormatUint(r.ViewTo-r.ViewFrom, 10) }},
 	{"crypto", func(r *Result) string { return r.Settings.Crypto }},
@@ -71,8 +73,8 @@ var csvColumns = []struct {
 	{"warnings", func(r *Result) string { return strings.Join(r.Warnings, "; ") }},
 }
 
-// WriteCSV writes a header and one line for each result. Figures of replicas are means over those of this machine; a
-// cell is empty where nothing is known. The columns keep their names and their order from version to version, and new
+// WriteCSV writes a header and one line for each result. Figures of replicas are means over those of this machine, or the
+// highest of them where the name says so; a cell is empty where nothing is known. The columns keep their names and their order from version to version, and new
 // ones come after them.
 func WriteCSV(w io.Writer, results []*Result) error {
 	c := csv.NewWriter(w)
@@ -124,6 +126,20 @@ func workCell(r *Result, of func(*Work) float64) string {
 		}
 		return of(p.Work), true
 	})
+}
+
+// usageCell is the highest of all replicas.
+func usageCell(r *Result, of func(*Usage) *Track) string {
+	highest, known := 0.0, false
+	for i := range r.Usage {
+		if u := &r.Usage[i]; u.Name != loadName && of(u) != nil {
+			highest, known = max(highest, of(u).Highest), true
+		}
+	}
+	if !known {
+		return ""
+	}
+	return cellOf(highest)
 }
 
 func meanCell(processes []Process, of func(*Process) (float64, bool)) string {

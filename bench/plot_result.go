@@ -15,7 +15,7 @@ const (
 	PlotLatency = "latency"
 	// PlotTime is the throughput of each second.
 	PlotTime = "time"
-	// PlotNodes is throughput against the number of replicas.
+	// PlotNodes is throughput, and processor time of an operation, against the number of replicas.
 	PlotNodes = "nodes"
 	// PlotUsage is memory and disk use over time.
 	PlotUsage = "usage"
@@ -60,12 +60,13 @@ func GuessPlot(sources []PlotSource) string {
 // WritePlot draws a plot of results, see PlotKinds and the constants SVG and PNG. Repeated measurements of the same load
 // are drawn as means with intervals of 95 %.
 //
-// PlotNodes draws beside the measured throughput two curves through the first point of each line, which say how it would fall if all
-// replicas share the same cores. An operation is received, verified, written and executed by each of the n
-// replicas: if that were all the work, it grows as n and throughput falls as 1/n ("as the work of n replicas grows"). In
-// each batch, every replica also handles the votes of all others: if that were all the work, it grows as n² and throughput falls
-// as 1/n². Large batches share votes among many operations, so that the measured line should follow the first curve; where it is
-// steeper, what is paid for each batch weighs.
+// PlotNodes draws the throughput and, below it, the processor time of an operation, each beside two curves through the first point
+// of its line, which say how it would go if all replicas share the same cores. An operation is received, verified,
+// written and executed by each of the n replicas: if that were all the work, it grows as n, and throughput falls as 1/n ("as the
+// work of n replicas grows"). In each batch, every replica also handles the votes of all others: if that were all the work, it
+// grows as n², and throughput falls as 1/n². Large batches share votes among many operations, so that measured lines should
+// follow the first curve; where they are steeper, what is paid for each batch weighs. The processor time tells that also on a
+// machine that does something else besides.
 func WritePlot(w io.Writer, kind, format string, sources []PlotSource) error {
 	if len(gather(sources)) == 0 {
 		return fmt.Errorf("there is no result to plot")
@@ -271,39 +272,56 @@ func joined(name, what string) string {
 	return name + ", " + what
 }
 
-// nodesChart is throughput against n; see WritePlot for its curves.
+// nodesChart is throughput against n, above the processor time of an operation; see WritePlot for the curves.
 func nodesChart(points []*plotPoint) *Chart {
 	names, lines := linesBy(points, lineOf(points, []aspect{aspectSource, aspectWhat, aspectSize, aspectClients, aspectDepth, aspectRate}))
-	panel := Panel{X: ChartAxis{Label: "replicas (n), all on the same cores"}, Y: ChartAxis{Label: "throughput (operations/s)"}}
+	x := ChartAxis{Label: "replicas (n), all on the same cores"}
 	for _, p := range points {
-		if n := float64(p.settings().N); !slices.Contains(panel.X.Ticks, n) {
-			panel.X.Ticks = append(panel.X.Ticks, n)
+		if n := float64(p.settings().N); !slices.Contains(x.Ticks, n) {
+			x.Ticks = append(x.Ticks, n)
 		}
 	}
-	slices.Sort(panel.X.Ticks)
+	slices.Sort(x.Ticks)
+	throughput := Panel{X: x, Y: ChartAxis{Label: "throughput (operations/s)"}}
+	work := Panel{X: x, Y: ChartAxis{Label: "processor time (us/operation)"}}
 	for i, line := range lines {
 		slices.SortStableFunc(line, func(a, b *plotPoint) int { return cmp.Compare(a.settings().N, b.settings().N) })
-		measured := ChartLine{Name: joined(names[i], "measured"), Color: i, Dots: true}
-		for _, p := range line {
-			measured.add(float64(p.settings().N), p.mean(func(r *Result) float64 { return r.OpsPerSecond }))
-		}
-		panel.Lines = append(panel.Lines, measured)
-		if len(line) > 1 {
-			panel.Lines = append(panel.Lines, falling(&measured, joined(names[i], "as the work of n replicas grows (1/n)"), Dashed, 1),
-				falling(&measured, joined(names[i], "if votes were all the work (1/n²)"), Dotted, 2))
-		}
+		throughput.addNodes(i, names[i], line, -1, func(r *Result) float64 { return r.OpsPerSecond })
+		work.addNodes(i, names[i], line, 1, func(r *Result) float64 { return r.CPUMicrosPerOp })
 	}
-	return &Chart{Title: "Throughput against the number of replicas", Subtitle: subtitle(points), Panels: []Panel{panel}}
+	c := &Chart{Title: "Throughput and work against the number of replicas", Subtitle: subtitle(points), Panels: []Panel{throughput}}
+	if len(work.Lines) > 0 {
+		c.Panels = append(c.Panels, work)
+	}
+	return c
 }
 
-// falling is the curve through the first point of a line that falls with this power of n.
-func falling(measured *ChartLine, name string, stroke int, power float64) ChartLine {
+// addNodes adds the measured line, if it has points, and the curves that go with the work of n replicas to this power.
+func (p *Panel) addNodes(color int, name string, points []*plotPoint, power float64, of func(*Result) float64) {
+	measured := ChartLine{Name: joined(name, "measured"), Color: color, Dots: true}
+	for _, point := range points {
+		if e := point.mean(of); e.N > 0 {
+			measured.add(float64(point.settings().N), e)
+		}
+	}
+	if len(measured.X) == 0 {
+		return
+	}
+	p.Lines = append(p.Lines, measured)
+	if len(measured.X) > 1 {
+		p.Lines = append(p.Lines, powerCurve(&measured, joined(name, "as the work of n replicas grows"), Dashed, power),
+			powerCurve(&measured, joined(name, "as n² does: if votes were all the work"), Dotted, 2*power))
+	}
+}
+
+// powerCurve is the curve through the first point of a line that goes with this power of n.
+func powerCurve(measured *ChartLine, name string, stroke int, power float64) ChartLine {
 	const steps = 64
 	l := ChartLine{Name: name, Color: measured.Color, Stroke: stroke}
 	from, to, y := measured.X[0], measured.X[len(measured.X)-1], measured.Y[0]
 	for i := range steps + 1 {
 		n := from + (to-from)*float64(i)/steps
-		l.X, l.Y = append(l.X, n), append(l.Y, y*math.Pow(from/n, power))
+		l.X, l.Y = append(l.X, n), append(l.Y, y*math.Pow(n/from, power))
 	}
 	return l
 }

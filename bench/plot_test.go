@@ -50,7 +50,7 @@ var plotCases = []struct {
 		[]string{"Latency against throughput", "throughput (operations/s)", "latency (ms)", "before, p50", "before, p99", "after, p99", "64 clients", "n = 4", "20,000"}, 2},
 	{PlotTime, []PlotSource{{"x", []*Result{syntheticResult(4, 8, 4, 9000, 2)}}}, []string{"Throughput over time", "measured time (s)", "depth 4", "checkpoint each 256"}, 1},
 	{PlotNodes, []PlotSource{{"x", []*Result{syntheticResult(4, 32, 128, 130000, 20), syntheticResult(7, 32, 128, 80000, 30), syntheticResult(13, 32, 128, 38000, 60)}}},
-		[]string{"measured", "as the work of n replicas grows (1/n)", "13", "replicas (n), all on the same cores"}, 1},
+		[]string{"measured", "as the work of n replicas grows", "as n² does", "processor time (us/operation)", "13", "replicas (n), all on the same cores"}, 1},
 	{PlotUsage, []PlotSource{{"x", []*Result{syntheticUsage(syntheticResult(4, 8, 4, 9000, 2))}}},
 		[]string{"resident memory (MiB)", "disk (MiB)", "measured time (minutes)", loadName, "r0"}, 2},
 }
@@ -204,10 +204,12 @@ func TestGuessPlot(t *testing.T) {
 }
 
 // The curves beside the measured line begin at its first point.
-func TestFalling(t *testing.T) {
-	l := falling(&ChartLine{X: []float64{4, 8, 16}, Y: []float64{1000, 1, 1}}, "f", Dashed, 1)
-	last := len(l.X) - 1
-	if l.X[0] != 4 || l.Y[0] != 1000 || l.X[last] != 16 || l.Y[last] != 250 {
-		t.Errorf("it goes from (%v, %v) to (%v, %v), want (4, 1000) to (16, 250)", l.X[0], l.Y[0], l.X[last], l.Y[last])
+func TestPowerCurve(t *testing.T) {
+	for power, want := range map[float64]float64{-1: 250, -2: 62.5, 1: 4000} {
+		l := powerCurve(&ChartLine{X: []float64{4, 8, 16}, Y: []float64{1000, 1, 1}}, "c", Dashed, power)
+		last := len(l.X) - 1
+		if l.X[0] != 4 || l.Y[0] != 1000 || l.X[last] != 16 || math.Abs(l.Y[last]-want) > 1e-9 {
+			t.Errorf("to the power of %v it goes from (%v, %v) to (%v, %v), want (4, 1000) to (16, %v)", power, l.X[0], l.Y[0], l.X[last], l.Y[last], want)
+		}
 	}
 }

@@ -84,7 +84,7 @@ func TestCSV(t *testing.T) {
 	}
 	for name, want := range map[string][2]string{
 		"n": {"4", "7"}, "ops_per_s": {"123456", "10"}, "replica_cpu_us_per_op": {"2", ""}, "replica_signed_per_op": {"0.0015", ""},
-		"load_cpu_us_per_op": {"3.2", ""}, "warnings": {"a \"word\", and more; second\nline", ""}, "started": {"2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"},
+		"load_cpu_us_per_op": {"3.2", ""}, "replica_rss_highest_mib": {"129", ""}, "replica_disk_highest_mib": {"299", ""}, "warnings": {"a \"word\", and more; second\nline", ""}, "started": {"2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"},
 	} {
 		at := slices.Index(lines[0], name)
 		if at < 0 || lines[1][at] != want[0] || lines[2][at] != want[1] {

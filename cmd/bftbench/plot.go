@@ -18,8 +18,8 @@ standard input. Repeated measurements are drawn as means with intervals of 95 %.
 Kinds, of which it chooses one by what differs if you do not:
   latency   median and 99th percentile against throughput
   time      throughput of each second
-  nodes     throughput against the number of replicas, with the curve along which it falls if all work is done by each of
-            the n replicas on the same cores (1/n), and the one if votes were all the work (1/n²)
+  nodes     throughput and processor time of an operation against the number of replicas, with the curves along which they
+            go if all work is done by each of the n replicas on the same cores, and if votes were all the work (n²)
   usage     memory and disk of each process over time`
 
 const plotExample = `  bftbench sweep --over clients=1,4,16,64 --json >clients.json
