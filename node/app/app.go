@@ -1,6 +1,6 @@
 // Package app is what the programmer of a service needs: the interfaces to implement, under
 // one roof. A service is a [StateMachine] made by a [Factory]; package app/counter is the
-// shortest complete one, app/kv one that keeps its state in a [Store].
+// shortest complete one, app/echo one that keeps its state in a [Store].
 //
 // The rules for a service are few, and apptest.Check finds most breaches of them:
 //
