@@ -142,7 +142,19 @@ func TestUpdateCutShort(t *testing.T) {
 	nextPath, next := localFile(t, 2, 32<<20)
 	r.ended(r.files("put", oldPath, "f"))
 
+	// An interrupted client takes back what it has sent, unless it was done.
 	update := r.files("update", nextPath, "f")
+	r.awaitUploads(1, nil)
+	r.kill(update.Process.Pid, syscall.SIGINT)
+	update.Wait() // the exit code says which of the two it was
+	// It does not wait for long; if the cluster has no time for it, it says so.
+	left := strings.Contains(update.Stderr.(*bytes.Buffer).String(), "could not be dropped")
+	c := r.dial()
+	r.await("the end of the upload", func() (bool, string) { return left || r.uploads(c) == 0, "it is there" })
+	c.Close()
+	r.got("f", old, next)
+
+	update = r.files("update", nextPath, "f")
 	r.awaitUploads(1, nil)
 	r.kill(update.Process.Pid, syscall.SIGKILL)
 	update.Wait() // killed, or it was faster
@@ -155,7 +167,7 @@ func TestUpdateCutShort(t *testing.T) {
 		update.Wait() // it ends without the cluster, or was faster
 		close(done)
 	}()
-	r.awaitUploads(2, done)
+	r.awaitUploads(2, done) // that of the one that was killed is still there
 	r.kill(r.cmd.Process.Pid, syscall.SIGKILL)
 	for _, pid := range r.pids() {
 		if pid != 0 {
