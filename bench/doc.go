@@ -27,6 +27,19 @@
 // channels, verification, durability and services, so that what replication costs is told by figures of
 // the same machine and minute.
 //
+// # What comes of many measurements
+//
+// [Sweep] repeats a measurement and varies up to two of its settings; [Summarize] gives means with their intervals,
+// [Compare] says whether two sets of repeated measurements differ, [WritePlot] draws them. Memory and disk
+// use over time are in each result, see [Usage].
+//
 // Figures of different machines are compared by the calibration: throughput divided by the verifications
 // a second of one core.
+//
+// # Faults
+//
+// [RunFault] shows what one fault does to a cluster under load. Nothing within the replicas knows of it: they are processes
+// that are killed and paused one by one, their connections may go through proxies (package proxy), and what is to
+// be wrong within a replica, such as its disk, is wrapped around the real one (package fault). Afterwards the counter
+// that the load adds to tells whether an operation was lost, or executed twice.
 package bench
