@@ -43,9 +43,9 @@ func (t *turn) fits(mode Mode, name string) error {
 	_, there := t.present(name)
 	switch {
 	case mode == Create && there:
-		return refuse(ErrExists, "file %q exists already", name)
+		return refuse(ErrExists, "file \"%s\" exists already", name)
 	case mode == Update && !there:
-		return refuse(ErrNotFound, "file %q not found", name)
+		return refuse(ErrNotFound, "file \"%s\" not found", name)
 	}
 	return nil
 }
@@ -185,7 +185,7 @@ func (t *turn) drop(name string, number uint64) {
 func (t *turn) delete(name string) []byte {
 	last, there := t.present(name)
 	if !there {
-		return failed(refuse(ErrNotFound, "file %q not found", name))
+		return failed(refuse(ErrNotFound, "file \"%s\" not found", name))
 	}
 	for _, number := range t.numbers(name) {
 		t.drop(name, number)

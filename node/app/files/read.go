@@ -32,14 +32,14 @@ func (m *machine) file(o *operation) []byte {
 	number := o.version
 	info, there := m.present(o.name)
 	if !there {
-		return failed(refuse(ErrNotFound, "file %q not found", o.name))
+		return failed(refuse(ErrNotFound, "file \"%s\" not found", o.name))
 	}
 	if number == 0 {
 		number = info.Version
 	}
 	v, there := m.versionOf(o.name, number)
 	if !there {
-		return failed(refuse(ErrNotFound, "version %d of file %q not found: the present one is %d", number, o.name, info.Version))
+		return failed(refuse(ErrNotFound, "version %d of file \"%s\" not found: the present one is %d", number, o.name, info.Version))
 	}
 	return append(ok(), v.encode()...)
 }
@@ -65,7 +65,7 @@ func (m *machine) list(ctx context.Context, o *operation) []byte {
 func (m *machine) versions(name string) []byte {
 	numbers := m.numbers(name)
 	if len(numbers) == 0 {
-		return failed(refuse(ErrNotFound, "file %q not found", name))
+		return failed(refuse(ErrNotFound, "file \"%s\" not found", name))
 	}
 	b := append(ok(), 0)
 	for _, n := range numbers {

@@ -32,6 +32,8 @@ func (r *refusal) Error() string { return r.text }
 // Unwrap returns ErrNotFound or another of them.
 func (r *refusal) Unwrap() error { return r.kind }
 
+// refuse makes an error. Its text is part of a result, so no %q: what it escapes depends on Go's release, and names are
+// printable as they are.
 func refuse(kind error, format string, args ...any) error {
 	return &refusal{kind, fmt.Sprintf(format, args...)}
 }
