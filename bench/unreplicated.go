@@ -16,8 +16,8 @@ import (
 	"github.com/baluarte-bft/baluarte/node/config"
 )
 
-// ReferenceDuration and ReferenceWarmup bound the measurement of a server without replicas: it tells a factor, which needs less time than
-// the figures of the cluster.
+// ReferenceDuration and ReferenceWarmup bound the measurement of a server without replicas: it tells a factor,
+// which needs less time than the figures of the cluster.
 const (
 	ReferenceDuration = 5 * time.Second
 	ReferenceWarmup   = 2 * time.Second
@@ -113,6 +113,10 @@ func startServer(ctx context.Context, program string, like *config.Manifest) (_ 
 		return nil, ctx.Err()
 	}
 	if c.manifest == nil {
+		select {
+		case <-c.ended: // all that it said has been read
+		case <-time.After(stopTimeout):
+		}
 		return nil, fmt.Errorf("it did not start: %s", strings.Join(c.said(), "; "))
 	}
 	return c, nil
