@@ -41,7 +41,7 @@ func (v *Ed25519) Verify(pub PublicKey, msg []byte, sig Signature) bool {
 	return true
 }
 
-// CheckKey returns what [PublicKey.Check] returns. For a key whose table is kept it costs a tenth of it, since the point
+// CheckKey returns what [PublicKey.Check] returns. For a key whose table is kept it costs a fraction of it, since the point
 // need not be decoded again.
 func (v *Ed25519) CheckKey(pub PublicKey) error {
 	table := v.keys.get(&pub)
