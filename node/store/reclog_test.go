@@ -99,8 +99,9 @@ func TestLogIsBounded(t *testing.T) {
 			most = max(most, len(logFiles(t, mem, "/r")))
 		}
 	}
-	// At most 150 records of some 330 bytes live, hence in six files, with the newest and the spare ones.
-	if most > 6+1+logSpare {
+	// At most 151 records of some 330 bytes live, which touch seven files, or more if what waits for the disk is
+	// written in larger commits; then there are the newest and the spare ones. All would be a hundred.
+	if most > 12+1+logSpare {
 		t.Errorf("%d files of the log", most)
 	}
 	mustClose(t, s)
