@@ -188,11 +188,12 @@ func TestUnderFaults(t *testing.T) {
 		return echo.Send(texts[r.IntN(len(texts))])
 	}
 	ask := func(*rand.Rand, int) []byte { return []byte("whoever") }
-	var answered atomic.Int64 // with messages
+	var asked, messages atomic.Int64
 	check := func(op, result []byte, read bool) error {
 		if read {
 			page, err := echo.DecodeHistory(result)
-			answered.Add(int64(len(page.Messages)))
+			asked.Add(1)
+			messages.Add(int64(len(page.Messages)))
 			return err
 		}
 		if m, err := echo.DecodeSend(result); err != nil || m.Text != string(op) {
@@ -201,8 +202,9 @@ func TestUnderFaults(t *testing.T) {
 		return nil
 	}
 	t.Cleanup(func() {
-		if answered.Load() == 0 {
-			t.Error("no history had a message")
+		// A run of one seed may ask too early, or nothing.
+		if asked.Load() > 100 && messages.Load() == 0 {
+			t.Errorf("of %d histories none had a message", asked.Load())
 		}
 	})
 	simtest.Run(t, echo.Nosy(25), 20, simtest.Operations(send), simtest.Queries(ask), simtest.Results(check))
