@@ -65,6 +65,15 @@ func TestOpenRefusals(t *testing.T) {
 			t.Errorf("without %s: %v", c.lose, err)
 		}
 	}
+	// What an earlier version wrote is not damage, which would make an amnesiac of the replica.
+	old := filepath.Join(base, "earlier")
+	mustInit(t, nil, old)
+	if err := os.Rename(filepath.Join(old, logName), filepath.Join(old, "db")); err != nil {
+		t.Fatal(err)
+	}
+	if err := open(old, testID); errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "earlier version") {
+		t.Errorf("records of an earlier version: %v", err)
+	}
 	// All gone: the directory of a replica that was initialised is empty.
 	d := filepath.Join(base, "empty")
 	if err := os.Mkdir(d, 0o700); err != nil {

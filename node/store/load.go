@@ -56,6 +56,9 @@ func readHeader(file wal.LogicalLog) (h *logHeader, err error) {
 // load reads the log and compares it with birth record and mark. It begins no new file yet.
 func (l *recordLog) load(m *mark) (*State, wal.Logs, error) {
 	if _, err := l.fs.Stat(l.dir); notExist(err) {
+		if old := l.fs.PathJoin(l.fs.PathDir(l.dir), "db"); isThere(l.fs, old) {
+			return nil, nil, fmt.Errorf("store: %s holds the records of an earlier version of this program: start that one, this one does not read them", old)
+		}
 		return nil, nil, damaged(l.dir, "the log is gone though the birth record is there", nil)
 	}
 	logs, err := wal.Scan(wal.Dir{FS: l.fs, Dirname: l.dir})
@@ -86,6 +89,11 @@ func (l *recordLog) load(m *mark) (*State, wal.Logs, error) {
 	l.num = newest
 	earlier := slices.DeleteFunc(logs, func(file wal.LogicalLog) bool { return file.Num > newest })
 	return &State{Records: l.live.take(), LSN: l.head.lsn, Amnesiac: l.amnesiac}, earlier, nil
+}
+
+func isThere(fsys vfs.FS, path string) bool {
+	there, err := exists(fsys, path)
+	return there && err == nil
 }
 
 // needed returns the files from the oldest one that is needed to the newest that has a commit.
