@@ -290,37 +290,7 @@ func (r *faultRun) measureFault(ctx context.Context) error {
 	if err := r.pass(ctx, "before the fault", o.Before); err != nil {
 		return err
 	}
-	reports, err := r.choose(ctx)
-	if err != nil {
-		return err
-	}
-	if r.seeks() {
-		r.delay = r.kind.tune(r, reports)
-	}
-	r.out.DelayMS = milliseconds(r.delay)
-	checked := r.checkedSignatures(ctx, reports)
-	at.before = time.Duration(r.load.now())
-	r.load.strike()
-	if err := r.kind.begin(ctx, r); err != nil {
-		return err
-	}
-	phase := r.kind.name
-	if r.delay > 0 {
-		phase += " by " + r.delay.String()
-	}
-	if err := r.pass(ctx, phase, o.During); err != nil {
-		return err
-	}
-	if r.attack != nil {
-		r.out.Attacker = r.attack.stopped()
-		r.out.Attacker.Checked = r.checkedSignatures(ctx, reports) - checked
-	}
-	if r.seeks() && r.deposed(ctx) {
-		return errDeposed
-	}
-	r.load.enter(phaseAfter)
-	at.during = time.Duration(r.load.now())
-	if err := r.kind.end(ctx, r); err != nil {
+	if err := r.strike(ctx, &at); err != nil {
 		return err
 	}
 	if err := r.pass(ctx, "after the fault", o.After); err != nil {
@@ -337,6 +307,47 @@ func (r *faultRun) measureFault(ctx context.Context) error {
 	}
 	if r.out.BeforeOpsPerSecond == 0 {
 		return errors.New("no operation succeeded before the fault: try again with less load, or longer before it")
+	}
+	return nil
+}
+
+// strike has the fault begin, last and end.
+func (r *faultRun) strike(ctx context.Context, at *faultSeries) error {
+	reports, err := r.choose(ctx)
+	if err != nil {
+		return err
+	}
+	if r.seeks() {
+		r.delay = r.kind.tune(r, reports)
+	}
+	r.out.DelayMS = milliseconds(r.delay)
+	phase := r.kind.name
+	if r.delay > 0 {
+		phase += " by " + r.delay.String()
+	}
+	checked := r.checkedSignatures(ctx, reports)
+	at.before = time.Duration(r.load.now())
+	r.load.strike()
+	if err := r.kind.begin(ctx, r); err != nil {
+		return err
+	}
+	if err := r.pass(ctx, phase, r.fo.During); err != nil {
+		return err
+	}
+	r.load.enter(phaseAfter)
+	at.during = time.Duration(r.load.now())
+	if r.attack != nil {
+		r.out.Attacker = r.attack.stopped()
+	}
+	if err := r.kind.end(ctx, r); err != nil {
+		return err
+	}
+	// Asking takes its time, and so comes after the end of the fault.
+	if r.attack != nil {
+		r.out.Attacker.Checked = r.checkedSignatures(ctx, reports) - checked
+	}
+	if r.seeks() && r.deposed(ctx) {
+		return errDeposed
 	}
 	return nil
 }
