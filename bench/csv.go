@@ -73,9 +73,9 @@ var csvColumns = []struct {
 	{"warnings", func(r *Result) string { return strings.Join(r.Warnings, "; ") }},
 }
 
-// WriteCSV writes a header and one line for each result. Figures of replicas are means over those of this machine, or the
-// highest of them where the name says so; a cell is empty where nothing is known. The columns keep their names and their order from version to version, and new
-// ones come after them.
+// WriteCSV writes a header and one line for each result. Figures of replicas are means over those of this
+// machine, or the highest of them where the name says so; a cell is empty where nothing is known. The columns keep
+// their names and their order from version to version, and new ones come after them.
 func WriteCSV(w io.Writer, results []*Result) error {
 	c := csv.NewWriter(w)
 	row := make([]string, len(csvColumns))

@@ -102,8 +102,9 @@ type Sweep struct {
 	Base Options
 	// Axes are varied; the last one fastest. None means that the same load is measured Repeat times.
 	Axes []Axis
-	// Repeat is the number of measurements at each point, at least 1. The whole sweep is gone through so often, rather than each point,
-	// so that what changes on the machine meanwhile does not look like a difference of points.
+	// Repeat is the number of measurements at each point, at least 1. The whole sweep is gone through so often,
+	// rather than each point, so that what changes on the machine meanwhile does not look like a
+	// difference of points.
 	Repeat int
 	// Done, if not nil, is told of each result, from one goroutine at a time.
 	Done func(*Result)
@@ -111,7 +112,8 @@ type Sweep struct {
 	measure func(context.Context, Options) (*Result, error)
 }
 
-// Points are the options of all measurements, in the order in which they are made; an error tells what is wrong with one.
+// Points are the options of all measurements, in the order in which they are made; an error tells what is wrong
+// with one.
 func (s *Sweep) Points() ([]Options, error) {
 	switch {
 	case len(s.Axes) > MaxAxes:
@@ -160,9 +162,9 @@ func (s *Sweep) varies(name string) bool {
 	return slices.ContainsFunc(s.Axes, func(a Axis) bool { return a.Name == name })
 }
 
-// Run makes all measurements one after the other, each with a cluster of its own if none is given. It returns those that
-// were made also when it returns an error, which is the context's or says which measurements failed. One that fails
-// does not end the sweep, unless it is the first or the third in a row.
+// Run makes all measurements one after the other, each with a cluster of its own if none is given. It returns
+// those that were made also when it returns an error, which is the context's or says which measurements failed.
+// One that fails does not end the sweep, unless it is the first or the third in a row.
 func (s *Sweep) Run(ctx context.Context) ([]*Result, error) {
 	points, err := s.Points()
 	if err != nil {
