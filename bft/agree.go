@@ -237,6 +237,9 @@ func (r *Replica) accept(s *slot) {
 	if !r.isPrimary() {
 		r.vote(PhasePrepare, s.seq, s.dig)
 	}
+	if b := r.bodies[s.pre.prop.Body]; b != nil && !s.inO {
+		r.pool.ordered(b.list)
+	}
 	r.pool.proposed(r.bodies[s.pre.prop.Body], s.seq)
 	r.tryCommit(s)
 }

@@ -32,6 +32,7 @@ type pool struct {
 	bytes                  int
 	// slotTime advances while the primary has room to propose: only then does it owe us (rule 14).
 	slotTime Time
+	punctual punctual
 	rate     float64 // operations executed per second, smoothed
 	rateOps  int
 	rateAt   Time
@@ -62,6 +63,7 @@ type pending struct {
 	prev   *pending
 	next   *pending
 	since  Time // slotTime when it entered its stage
+	from   Time // slotTime when it was first owed by the primary of this view
 	born   Time
 	seq    Seq  // of the accepted proposal that covers it; 0: none
 	again  bool // to be ordered though it was executed, see onRequest
@@ -277,6 +279,9 @@ func (p *pool) move(x *pending, to *stage) {
 		p.account(to, ops, x.bundle.Size())
 	}
 	x.stage, x.since = to, p.slotTime
+	if to == &p.fresh {
+		x.from = p.slotTime
+	}
 	if to != nil {
 		to.push(x)
 	}
@@ -521,6 +526,10 @@ func (r *Replica) tickPool(step Time) {
 	if r.uncommitted() < r.cfg.Pipeline && r.delivered < r.high() && !r.behind() {
 		p.slotTime += step
 	}
+	if r.tooSlow() {
+		r.suspect()
+		return
+	}
 	d := r.suspectAfter()
 	for x := p.fresh.head; x != nil && x.since+d < p.slotTime; x = p.fresh.head {
 		r.checkBundle(x)
@@ -575,6 +584,7 @@ func (r *Replica) restartPool() {
 			}
 		}
 	}
+	p.punctual.begin(p.slotTime)
 	var back []*pending
 	for d, x := range p.all {
 		if x.stage == nil && !covered[d] {

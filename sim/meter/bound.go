@@ -14,6 +14,8 @@ const (
 	maxReads     = 1 << 14 // reads that wait
 	spareClients = 1024    // entries of clients that are kept for reuse, with room for spareBundles bundles
 	spareBundles = 16
+	// clients of a window in which the primary's punctuality is watched
+	maxWatchedClients = 1024
 
 	// The largest encodings: a field of n bytes takes 2 more below 128 and 5 at most, a number 11.
 	envelopeWire   = 96
@@ -40,6 +42,7 @@ var replicaParts = []part{
 	{name: "pool", fields: []string{"pool.all", "pool.clients", "pool.spare", "pool.fresh.head", "pool.fresh.tail",
 		"pool.passed.head", "pool.passed.tail", "pool.parked.head", "pool.parked.tail", "pool.members"}, bundles: poolBundles},
 	{name: "sessions", fields: []string{"pool.sessions"}},
+	{name: "punctual", fields: []string{"pool.punctual.waits"}},
 	{name: "recent", fields: []string{"pool.recent", "pool.recentLog"}},
 	{name: "checkpoints", fields: []string{"check.own", "check.mine", "check.said", "check.ahead", "check.votes"}},
 	{name: "certificates", fields: []string{"stableCrt", "check.certified", "fetchS.cert"}},
@@ -183,6 +186,7 @@ func (s *sizes) waiting(cfg *bft.Config, sessions int64) []Term {
 		{poolBundles, "bytes of one client", "a quarter of MaxPoolBytes", PerClient, 1, frame(int64(cfg.MaxPoolBytes) / 4)},
 		{poolBundles, "bundles of one client", floor, PerClient, int64(max(cfg.PoolFloor, 2*cfg.MaxBundleOps)), s.of["Bundle"] + 32 + 2*24 + keep},
 		{"sessions", "marks", "one for each session of the executed state, and a table of eight", Shared, sessions + 8, s.of["SessionMark"] + mapEntry(8, 8)},
+		{"punctual", "clients of a window", "none is added above maxWatchedClients", Shared, 2 * maxWatchedClients, mapEntry(digestBytes, s.of["waited"])},
 		{"recent", "digests of executed bundles", "the newest maxRecent", Shared, maxRecent + 1, mapEntry(digestBytes, 8) + 2*digestBytes},
 		{"reads", "reads that wait", "refused above maxReads", Shared, grown(maxReads), s.of["waitingRead"]},
 		{"wants", "what is being fetched", "none is added above maxWants", Shared, 2 * maxWants, s.of["want"] + mapEntry(digestBytes, 8) + 2*pointerBytes},

@@ -1,0 +1,134 @@
+package bft_test
+
+import (
+	"testing"
+
+	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/node/app/counter"
+)
+
+// slowed is a cluster whose pre-prepares of some primaries travel for a time of their own.
+type slowed struct {
+	*cluster
+	held []heldLetter
+}
+
+type heldLetter struct {
+	at bft.Time
+	l  letter
+}
+
+// slowDown delays each pre-prepare for which slow is true.
+func slowDown(c *cluster, delay bft.Time, slow func(from bft.ReplicaID) bool) *slowed {
+	s := &slowed{cluster: c}
+	c.dropWhen = func(l letter) bool {
+		if l.kind() != bft.TypePrePrepare || !slow(l.from) {
+			return false
+		}
+		s.held = append(s.held, heldLetter{c.now + delay, l})
+		return true
+	}
+	return s
+}
+
+// load gives a bundle of a new client to each of the sets of replicas, every 20 ms of a time.
+func (s *slowed) load(d bft.Time, until func() bool, clients ...[]int) {
+	for end := s.now + d; s.now < end && !until(); {
+		for _, to := range clients {
+			s.next++
+			s.give(s.bundleOf(s.ring.NewKey([32]byte{7, byte(s.next), byte(s.next >> 8)}), 0, 1, counter.Add(1)), to...)
+		}
+		for range 2 {
+			s.pass(10 * bft.Millisecond)
+			for len(s.held) > 0 && s.held[0].at <= s.now {
+				_ = s.hand(s.held[0].l) // of an old view it is refused
+				s.held = s.held[1:]
+				s.settle()
+			}
+		}
+	}
+}
+
+func (s *slowed) highestView() (v bft.View) {
+	for _, h := range s.hosts {
+		v = max(v, h.info().View)
+	}
+	return v
+}
+
+var everyone = []int(nil)
+
+// A primary that keeps every request waiting for a little less than d, so that none is even passed on, is replaced
+// all the same: the mean counts too.
+func TestRule14PrimaryThatIsSlowInTheMean(t *testing.T) {
+	c := started(t, 4, nil)
+	c.commit(1)
+	c.pass(bft.Second)
+	s := slowDown(c, c.cfg.SuspectFloor*8/10, func(from bft.ReplicaID) bool { return from == 0 })
+	s.load(4*bft.Second, func() bool { return s.highestView() > 0 }, everyone)
+	if s.highestView() == 0 {
+		t.Fatal("a primary just under d stays")
+	}
+	c.pass(bft.Second)
+	c.mustAnswer(c.invoke(nil, counter.Add(1)), bft.Second)
+	if v := s.highestView(); v != 1 {
+		t.Fatalf("view %d: the next primary is quick", v)
+	}
+}
+
+// A pause is no slowness: after it the primary is as quick as before.
+func TestRule14PauseIsForgiven(t *testing.T) {
+	c := started(t, 4, nil)
+	c.commit(1)
+	c.pass(bft.Second)
+	pause := true
+	s := slowDown(c, c.cfg.SuspectFloor*8/10, func(bft.ReplicaID) bool { return pause })
+	for range 4 {
+		pause = true
+		s.load(c.cfg.SuspectFloor*8/10, func() bool { return false }, everyone)
+		pause = false
+		s.load(3*c.cfg.SuspectFloor, func() bool { return false }, everyone)
+	}
+	if v := s.highestView(); v != 0 {
+		t.Fatalf("view %d", v)
+	}
+}
+
+// Clients that keep their requests from the primary make them late, and cannot depose it unless they are
+// more than half of all.
+func TestRule14FewClientsCannotMakeThePrimaryLate(t *testing.T) {
+	backups := []int{1, 2, 3}
+	for name, x := range map[string]struct {
+		clients [][]int
+		deposed bool
+	}{
+		"one of three": {[][]int{everyone, everyone, backups}, false},
+		"two of three": {[][]int{everyone, backups, backups}, true},
+	} {
+		c := started(t, 4, nil)
+		c.commit(1)
+		c.pass(bft.Second)
+		s := slowDown(c, 0, func(bft.ReplicaID) bool { return false })
+		s.load(4*bft.Second, func() bool { return s.highestView() > 0 }, x.clients...)
+		if deposed := s.highestView() > 0; deposed != x.deposed {
+			t.Errorf("%s: deposed %v", name, deposed)
+		}
+	}
+}
+
+// If all are slow, the fault is not the primary's: each suspicion doubles what is tolerated, and there is an end of it.
+func TestRule14ToleranceDoubles(t *testing.T) {
+	c := started(t, 4, nil)
+	c.commit(1)
+	c.pass(bft.Second)
+	s := slowDown(c, c.cfg.SuspectFloor/8, func(bft.ReplicaID) bool { return true })
+	s.load(3*bft.Second, func() bool { return false }, everyone)
+	settled := s.highestView()
+	if settled < 1 || settled > 3 {
+		t.Fatalf("view %d after 3 s", settled)
+	}
+	s.load(5*bft.Second, func() bool { return false }, everyone)
+	if v := s.highestView(); v != settled {
+		t.Fatalf("view %d after %d: it does not end", v, settled)
+	}
+}

@@ -1,0 +1,116 @@
+package bft
+
+// A primary that keeps each request waiting for just less than rule 13 allows would leave little of a cluster whose
+// clients wait for their answers: what they have outstanding, divided by that time. So backups also watch how
+// long requests wait in the mean, and suspect a primary that is slow for a while, not for a moment (rule 14).
+
+const (
+	// slowWindows is how many windows of SuspectFloor, in a row of those in which anything was ordered, must be
+	// slow: a pause is none of them.
+	slowWindows = 2
+	// slowShare is what part of SuspectFloor is tolerated in the mean, where round trips are short.
+	slowShare = 8
+	// slowTrips is the multiple of the quorum's round trip that is tolerated in the mean: a number under way must
+	// commit, the clients' distances differ, and a pre-prepare travels.
+	slowTrips = 4
+	// quickWindows is how many windows in a row must be quick before a tolerance that was doubled is halved.
+	quickWindows = 64
+	// maxDoubled bounds how often the tolerance doubles: by then it is far beyond d.
+	maxDoubled = 8
+	// maxWatchedClients bounds the clients of one window.
+	maxWatchedClients = 1024
+)
+
+// punctual watches how long requests wait for a fresh pre-prepare that may be voted for, in time in which the
+// primary has room to propose.
+//
+// Clients count alike, for one that keeps its requests from the primary makes them late itself: only if more than
+// half of the clients wait too long, the primary is to blame.
+type punctual struct {
+	from    Time // slotTime at which the window began
+	waits   map[ClientID]waited
+	slow    int  // slow windows in a row
+	quick   int  // quick ones in a row
+	doubled uint // how often the tolerance has been doubled
+}
+
+// waited is how many bundles of a client were ordered, and their waits together.
+type waited struct {
+	bundles int
+	sum     Time
+}
+
+// ordered notes the waits of the bundles of a fresh proposal.
+func (p *pool) ordered(list []Digest) {
+	for _, d := range list {
+		x := p.all[d]
+		if x == nil || x.stage != &p.fresh && x.stage != &p.passed {
+			continue
+		}
+		w, known := p.punctual.waits[x.bundle.Client]
+		if !known && len(p.punctual.waits) >= maxWatchedClients {
+			continue
+		}
+		if p.punctual.waits == nil {
+			p.punctual.waits = map[ClientID]waited{}
+		}
+		p.punctual.waits[x.bundle.Client] = waited{w.bundles + 1, w.sum + p.slotTime - x.from}
+	}
+}
+
+// begin begins a new window: another primary is judged by its own. If the last one was slow when it ended, whoever
+// suspected it, the tolerance doubles.
+func (t *punctual) begin(now Time) {
+	if t.slow > 0 && t.doubled < maxDoubled {
+		t.doubled++
+	}
+	t.from, t.slow, t.quick = now, 0, 0
+	clear(t.waits)
+}
+
+// late tells how many of the clients waited longer than tolerated in the mean.
+func (t *punctual) late(tolerated Time) (late int) {
+	for _, w := range t.waits {
+		if w.sum > Time(w.bundles)*tolerated {
+			late++
+		}
+	}
+	return late
+}
+
+// tolerated is how long requests may wait in the mean. It doubles with each primary that this replica suspected for
+// it, for the fault may lie nearer, and halves after a time of quick ones.
+func (r *Replica) tolerated() Time {
+	return max(slowTrips*r.quorumRTT(), r.cfg.SuspectFloor/slowShare) << r.pool.punctual.doubled
+}
+
+// tooSlow judges the primary at the end of each window.
+func (r *Replica) tooSlow() bool {
+	p := &r.pool
+	t := &p.punctual
+	if p.slotTime-t.from < r.cfg.SuspectFloor {
+		return false
+	}
+	clients, tolerated := len(t.waits), r.tolerated()
+	late := t.late(tolerated)
+	quick := clients > 0 && t.doubled > 0 && 2*t.late(tolerated/2) <= clients
+	t.from = p.slotTime
+	clear(t.waits)
+	switch {
+	case clients == 0: // nothing was ordered: rule 13 times that
+		return false
+	case 2*late > clients:
+		t.quick = 0
+		t.slow++
+	case quick:
+		t.slow = 0
+		if t.quick++; t.quick == quickWindows {
+			t.quick = 0
+			t.doubled--
+		}
+	default:
+		t.slow, t.quick = 0, 0
+	}
+	// Beyond twice d rule 13 suspects by itself.
+	return t.slow >= slowWindows && tolerated < 2*r.suspectAfter()
+}
