@@ -190,6 +190,7 @@ func (n *Node) checked(bundles []*bft.Bundle) []bft.Checked {
 		out[i] = bft.Checked{Digest: bundles[i].Digest, Valid: ok && n.clientKeys.CheckKey(bundles[i].Client) == nil}
 	}
 	n.metrics.checks.Add(float64(len(bundles)))
+	n.forged(bundles, out)
 	return out
 }
 

@@ -151,6 +151,10 @@ func (n *Node) request(c *transport.ClientConn, frame []byte) error {
 		return err
 	}
 	b, replier := u.Request()
+	if sample(c) && !n.checked([]*bft.Bundle{b})[0].Valid {
+		n.sendAway(c)
+		return nil
+	}
 	if n.overloaded.Load() {
 		n.busy(c, b)
 		return nil

@@ -74,6 +74,92 @@ func TestGarbageFrames(t *testing.T) {
 	}
 }
 
+// A client whose signatures do not hold loses its connection to every replica, also to those that would not have
+// had to verify, and is not let in again; others are served.
+func TestForgersAreSentAway(t *testing.T) {
+	r := newRig(t, 4, nil)
+	r.hostile = true
+	r.startAll()
+	c := r.client(1)
+	c.put("a", "1")
+	key := crypto.NewKeyFromSeed([32]byte{201})
+	for i := range r.nodes {
+		gone := make(chan error, 2)
+		bad, err := transport.Dial(transport.ClientConfig{Key: key, Cluster: r.core.Cluster,
+			Members: []transport.Member{{Key: r.core.Members[i], Addrs: r.addrs[i]}},
+			Receive: func(int, []byte) {},
+			State: func(_ int, up bool, err error) {
+				if !up {
+					select {
+					case gone <- err:
+					default: // the third time and later
+					}
+				}
+			}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := &bft.Bundle{Client: key.Public(), First: 1, Nonce: bft.Nonce{1}, NotAfter: bft.Time(time.Now().Add(time.Hour).UnixNano()),
+			Ops: [][]byte{exec.EncodeOp("kv", false, kv.Put([]byte("a"), []byte("forged")))}}
+		b.Payload = bft.EncodeBundle(b)
+		b.Signature = key.Sign([]byte("something else"))
+		if !bad.Send(0, bft.RequestFrame(b, 0)) { // it is kept until the connection is there
+			t.Fatal("not sent")
+		}
+		for want := range 2 { // sent away, and not let in again
+			select {
+			case err := <-gone:
+				if wants := []error{transport.ErrClosedByPeer, transport.ErrNotAdmitted}; !errors.Is(err, wants[want]) {
+					t.Errorf("replica %d: %v, want %v", i, err, wants[want])
+				}
+			case <-time.After(patience):
+				t.Fatalf("replica %d: the connection stays", i)
+			}
+		}
+		bad.Close()
+	}
+	c.put("b", "2")
+	if got := c.get("a"); got != "1" {
+		t.Fatalf("got %q", got)
+	}
+}
+
+// A client that is sent away again is away for longer, up to a bound, and the number of them is bounded.
+func TestBans(t *testing.T) {
+	var b bans
+	k := func(i int) crypto.PublicKey { return crypto.PublicKey{byte(i), byte(i >> 8)} }
+	now := time.Unix(1000, 0)
+	for i, want := range []time.Duration{banFirst, 2 * banFirst, 4 * banFirst} {
+		if d := b.add(k(1), now); d != want {
+			t.Errorf("time %d: %v, want %v", i, d, want)
+		}
+		if b.left(k(1), now.Add(want-1)) != 1 || b.left(k(1), now.Add(want)) != 0 || b.left(k(2), now) != 0 {
+			t.Errorf("time %d is not %v long", i, want)
+		}
+		if d := b.add(k(1), now.Add(want/2)); d != want/2 {
+			t.Errorf("what was under way adds to it: %v", d)
+		}
+		now = now.Add(want)
+	}
+	for range 20 {
+		now = now.Add(b.add(k(1), now))
+	}
+	if d := b.add(k(1), now); d != banLongest {
+		t.Errorf("at last %v", d)
+	}
+	for i := range 2 * maxBans {
+		b.add(k(10+i), now)
+		now = now.Add(time.Millisecond)
+	}
+	if len(b.byKey) > maxBans || b.left(k(10+2*maxBans-1), now) == 0 {
+		t.Errorf("%d are remembered, want the newest %d", len(b.byKey), maxBans)
+	}
+	b.add(k(2), now.Add(2*banLongest+banMemory))
+	if len(b.byKey) != 1 {
+		t.Errorf("%d are remembered long after", len(b.byKey))
+	}
+}
+
 // A member whose signatures do not hold is not listened to for quarantineTime, and then again.
 func TestQuarantine(t *testing.T) {
 	r := newRig(t, 4, nil)

@@ -24,6 +24,7 @@ type metrics struct {
 	batches, bundles, operations                prometheus.Counter
 	queries, reads                              prometheus.Counter
 	signatures, checks, busy, badRequests       prometheus.Counter
+	forgers                                     prometheus.Counter
 	snapshots, snapshotErrors, snapshotsSkipped prometheus.Counter
 	replyDrops                                  prometheus.Counter
 	stepErrors                                  *prometheus.CounterVec
@@ -44,6 +45,7 @@ func newMetrics(n *Node) *metrics {
 	m.signatures = counter("signatures_made_total", "Signatures of this member.")
 	m.checks = counter("client_signatures_checked_total", "Client signatures verified.")
 	m.busy = counter("busy_total", "Bundles and reads refused for now.")
+	m.forgers = counter("forgers_total", "Connections of clients closed because a signature did not hold.")
 	m.badRequests = counter("bad_requests_total", "Requests and queries that no correct client sends.")
 	m.snapshots = counter("snapshots_written_total", "Snapshots made durable.")
 	m.snapshotErrors = counter("snapshot_errors_total", "Snapshots that could not be taken or written.")

@@ -56,6 +56,7 @@ type Node struct {
 	exec    *executor
 	disk    *disk
 	routes  *routes
+	bans    bans
 	queries *queries
 	metrics *metrics
 	status  statusCache
@@ -130,7 +131,7 @@ func (n *Node) start() error {
 		members[i] = transport.Member{Key: o.Core.Members[i], Addrs: o.Addrs[i]}
 	}
 	if n.net, err = transport.Listen(transport.ServerConfig{Key: o.Key, Self: int(o.Core.Self), Cluster: o.Core.Cluster,
-		Members: members, Listen: o.Listen, AdmitClient: o.AdmitClient, Handler: handler{n}, Limits: o.Transport}); err != nil {
+		Members: members, Listen: o.Listen, AdmitClient: n.admit, Handler: handler{n}, Limits: o.Transport}); err != nil {
 		return portInUse(strings.Join(o.Listen, ", "), err)
 	}
 	loops := []func(){n.coreLoop, n.signLoop, n.checkLoop, n.exec.loop, n.disk.writeLoop, n.disk.readLoop, n.slowLoop}
