@@ -228,7 +228,7 @@ func (r *Replica) gather(s *slot) bool {
 // accept records proposal and body, and promises the prepare; the primary's pre-prepare takes
 // its place (rule 1).
 func (r *Replica) accept(s *slot) {
-	s.accepted = true
+	s.accepted, s.votedAt = true, r.now
 	r.recordBody(s.seq, s.pre.prop.Body)
 	if s.pre.env.Signer == r.cfg.Self {
 		r.promised(PhasePrePrepare, r.view, s.seq, s.dig)
@@ -379,6 +379,9 @@ func (r *Replica) deliver() {
 			break
 		}
 		r.delivered++
+		if s.accepted && !s.inO && s.pre.view == r.view {
+			r.pool.punctual.agreed(r.now - s.votedAt)
+		}
 		r.out.execute = append(r.out.execute, &Batch{Seq: s.seq, View: s.done.view, Proposal: s.done.prop, Digest: s.done.prop.Digest(),
 			Bundles: s.bundles, Checkpoint: s.seq%r.cfg.Interval == 0})
 	}

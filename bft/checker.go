@@ -333,7 +333,7 @@ func (c *Checker) decodeStatus(u *Unverified, b []byte) error {
 	}
 	s := &status{view: View(p.View), changing: p.Changing, stable: Seq(p.Stable), executed: Seq(p.Executed), held: p.Held,
 		prepared: p.Prepared, committed: p.Committed, sent: Time(p.Sent), echo: Time(p.Echo), echoDelay: Time(p.EchoDelay),
-		starting: p.Starting, answersStart: p.AnswersStart, boot: p.Boot}
+		starting: p.Starting, answersStart: p.AnswersStart, boot: p.Boot, slow: p.Slow}
 	if p.Executed > 1<<62 || p.Stable > 1<<62 {
 		return fmt.Errorf("%w: status out of range", ErrInvalid)
 	}

@@ -22,6 +22,7 @@ type peer struct {
 	stable, executed Seq
 	sent, sentAt     Time // its last status, for the echo
 	rtt              Time
+	slow             bool // it complains of the primary of its view
 	answeredAt       Time // its question for what it signed
 	helpedAt, askAt  Time
 	allowance        Time // serving budget, see mayServe
@@ -124,7 +125,8 @@ func (r *Replica) askAround() {
 func (r *Replica) sendStatus(to ReplicaID, asked *status) {
 	p := &r.help.peers[to]
 	s := &status{view: r.view, changing: r.changing, stable: r.stable, executed: r.delivered, sent: max(r.now, 1),
-		echo: p.sent, echoDelay: r.now - p.sentAt, starting: r.start.on, boot: r.start.boot}
+		echo: p.sent, echoDelay: r.now - p.sentAt, starting: r.start.on, boot: r.start.boot,
+		slow: r.complains()}
 	for i := Seq(0); i < 64; i++ {
 		x := r.slots[r.delivered+1+i]
 		if x == nil {
@@ -212,7 +214,7 @@ func (s *slot) votesOf(id ReplicaID) []*votes {
 // onStatus notes where a peer stands and sends what it lacks.
 func (r *Replica) onStatus(from ReplicaID, s *status) error {
 	p := &r.help.peers[from]
-	p.view, p.changing, p.stable, p.executed = s.view, s.changing, s.stable, s.executed
+	p.view, p.changing, p.stable, p.executed, p.slow = s.view, s.changing, s.stable, s.executed, s.slow
 	p.sent, p.sentAt = s.sent, r.now
 	if s.echo > 0 && s.echo <= r.now && s.echoDelay >= 0 {
 		if rtt := r.now - s.echo - s.echoDelay; rtt >= 0 {

@@ -74,6 +74,7 @@ type status struct {
 	held, prepared, committed uint64
 	sent, echo, echoDelay     Time
 	starting, answersStart    bool
+	slow                      bool
 	boot                      uint64
 	newest                    []*Envelope
 	newestVotes               []*votes
@@ -408,7 +409,7 @@ func encodeNewView(v View, refs []vcRef, pres []*prePrepare) []byte {
 func statusFrame(s *status) []byte {
 	return frame(TypeStatus, &bftpb.Status{View: uint64(s.view), Changing: s.changing, Stable: uint64(s.stable),
 		Executed: uint64(s.executed), Held: s.held, Prepared: s.prepared, Committed: s.committed, Sent: int64(s.sent),
-		Echo: int64(s.echo), EchoDelay: int64(s.echoDelay), Starting: s.starting, AnswersStart: s.answersStart,
+		Echo: int64(s.echo), EchoDelay: int64(s.echoDelay), Starting: s.starting, AnswersStart: s.answersStart, Slow: s.slow,
 		Boot: s.boot, Newest: pbEnvelopes(s.newest)})
 }
 

@@ -435,7 +435,7 @@ func (r *Replica) accuseForBundle(d Digest) {
 			continue
 		}
 		if b := r.bodies[x.pre.prop.Body]; b != nil && slices.Contains(b.list, d) {
-			r.suspect()
+			r.suspect(SuspectedForged)
 			return
 		}
 	}
@@ -527,7 +527,7 @@ func (r *Replica) tickPool(step Time) {
 		p.slotTime += step
 	}
 	if r.tooSlow() {
-		r.suspect()
+		r.suspect(SuspectedSlow)
 		return
 	}
 	d := r.suspectAfter()
@@ -540,7 +540,7 @@ func (r *Replica) tickPool(step Time) {
 	}
 	for x := p.passed.head; x != nil && x.since+d < p.slotTime; x = p.passed.head {
 		if x.valid {
-			r.suspect()
+			r.suspect(SuspectedSilent)
 			return
 		}
 		// Only a bundle whose signature holds ends in suspicion (rule 23): ask again, wait on.

@@ -245,6 +245,9 @@ type Info struct {
 	Diverged string
 	// Pending is the number of bundles waiting, InFlight that of numbers proposed and not committed.
 	Pending, InFlight int
+	// Suspicion is why this replica last left a view of its own accord, and Suspected is that view.
+	Suspicion Suspicion
+	Suspected View
 	// SuspectAfter is d of rule 14.
 	SuspectAfter Time
 	// Timeout is the request timeout with its present back-off.

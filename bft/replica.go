@@ -63,6 +63,7 @@ type slot struct {
 	// accepted: the acceptance in view pre.view is recorded, the prepare (or pre-prepare) promised.
 	accepted bool
 	since    Time // when pre was first seen, for timeouts and retransmission
+	votedAt  Time // when it was accepted
 
 	// votes by signer, of the highest view in which it voted
 	prepares, commits []voteBy
@@ -208,7 +209,8 @@ func (r *Replica) Advance(d Done) {
 func (r *Replica) Info() Info {
 	return Info{View: r.view, Primary: r.primary(), Changing: r.changing, Starting: r.start.on, Stable: r.stable,
 		Executed: r.executed, Committed: r.delivered, Amnesiac: r.amnesiac, Diverged: r.diverged, Pending: len(r.pool.all),
-		InFlight: int(r.inFlight()), SuspectAfter: r.suspectAfter(), Timeout: r.timeout()}
+		InFlight: int(r.inFlight()), SuspectAfter: r.suspectAfter(), Timeout: r.timeout(),
+		Suspicion: r.change.why, Suspected: r.change.left}
 }
 
 func (r *Replica) primary() ReplicaID { return Primary(r.view, r.n) }

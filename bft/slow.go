@@ -13,6 +13,8 @@ const (
 	// slowTrips is the multiple of the quorum's round trip that is tolerated in the mean: a number under way must
 	// commit, the clients' distances differ, and a pre-prepare travels.
 	slowTrips = 4
+	// slowAgreements is the multiple of the time that agreement takes.
+	slowAgreements = 2
 	// quickWindows is how many windows in a row must be quick before a tolerance that was doubled is halved.
 	quickWindows = 64
 	// maxDoubled bounds how often the tolerance doubles: by then it is far beyond d.
@@ -32,6 +34,8 @@ type punctual struct {
 	slow    int  // slow windows in a row
 	quick   int  // quick ones in a row
 	doubled uint // how often the tolerance has been doubled
+	// agreeing is how long agreement takes, smoothed.
+	agreeing Time
 }
 
 // waited is how many bundles of a client were ordered, and their waits together.
@@ -78,31 +82,41 @@ func (t *punctual) late(tolerated Time) (late int) {
 	return late
 }
 
-// tolerated is how long requests may wait in the mean. It doubles with each primary that this replica suspected for
-// it, for the fault may lie nearer, and halves after a time of quick ones.
-func (r *Replica) tolerated() Time {
-	return max(slowTrips*r.quorumRTT(), r.cfg.SuspectFloor/slowShare) << r.pool.punctual.doubled
+// agreed notes how long a number took from this replica's acceptance until it was committed and its turn had come.
+func (t *punctual) agreed(took Time) {
+	if t.agreeing == 0 {
+		t.agreeing = took
+	}
+	t.agreeing += (took - t.agreeing) / 16
 }
 
-// tooSlow judges the primary at the end of each window.
-func (r *Replica) tooSlow() bool {
+// tolerated is how long requests may wait in the mean: a multiple of the round trip, or of what agreement takes here
+// anyway, as under full load. It doubles with each primary that went for it, for the fault may lie nearer, and halves
+// after a time of quick ones.
+//
+// Whoever waits for its answers so keeps at least a third of the throughput: of the time for a request, agreement is a
+// third of what the primary can make of it.
+func (r *Replica) tolerated() Time {
+	t := &r.pool.punctual
+	return max(slowTrips*r.quorumRTT(), r.cfg.SuspectFloor/slowShare, slowAgreements*t.agreeing) << t.doubled
+}
+
+// judge judges the primary at the end of each window.
+func (r *Replica) judge() {
 	p := &r.pool
 	t := &p.punctual
 	if p.slotTime-t.from < r.cfg.SuspectFloor {
-		return false
+		return
 	}
 	clients, tolerated := len(t.waits), r.tolerated()
-	late := t.late(tolerated)
-	quick := clients > 0 && t.doubled > 0 && 2*t.late(tolerated/2) <= clients
+	late, less := t.late(tolerated), t.late(tolerated/2)
 	t.from = p.slotTime
 	clear(t.waits)
 	switch {
 	case clients == 0: // nothing was ordered: rule 13 times that
-		return false
 	case 2*late > clients:
-		t.quick = 0
-		t.slow++
-	case quick:
+		t.slow, t.quick = t.slow+1, 0
+	case t.doubled > 0 && 2*less <= clients:
 		t.slow = 0
 		if t.quick++; t.quick == quickWindows {
 			t.quick = 0
@@ -111,6 +125,26 @@ func (r *Replica) tooSlow() bool {
 	default:
 		t.slow, t.quick = 0, 0
 	}
+}
+
+// complains tells whether this replica finds the primary slow. It says so in its statuses, and alone it stays: one
+// that leaves a view in which the others go on is of no use to anybody, and it may be slow itself.
+func (r *Replica) complains() bool {
 	// Beyond twice d rule 13 suspects by itself.
-	return t.slow >= slowWindows && tolerated < 2*r.suspectAfter()
+	return !r.changing && !r.isPrimary() && r.pool.punctual.slow >= slowWindows && r.tolerated() < 2*r.suspectAfter()
+}
+
+// tooSlow: f+1 complain, this replica among them. More must not be asked for: the primary may be quick towards all
+// but f+1 of the correct ones, whose votes every quorum wants.
+func (r *Replica) tooSlow() bool {
+	if r.judge(); !r.complains() {
+		return false
+	}
+	n := 1
+	for i := range r.help.peers {
+		if p := &r.help.peers[i]; ReplicaID(i) != r.cfg.Self && p.slow && p.view == r.view && !p.changing {
+			n++
+		}
+	}
+	return n >= r.weak()
 }

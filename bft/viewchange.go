@@ -12,7 +12,9 @@ type change struct {
 	// quorumAt is when a quorum of view-changes for this view or higher was held; 0: not yet (rule 10).
 	quorumAt Time
 	backoff  uint
-	halved   View // the view in which the back-off was last reduced
+	why      Suspicion // why this replica last left a view of its own accord
+	left     View      // which it was
+	halved   View      // the view in which the back-off was last reduced
 	newView  *newView
 	// proposing is the new-view that this replica, as primary, is putting together.
 	proposing *newViewDraft
@@ -82,6 +84,7 @@ func (r *Replica) tickView() {
 	t := r.timeout()
 	if r.changing {
 		if r.change.quorumAt != 0 && r.now-r.change.quorumAt > t {
+			r.change.why, r.change.left = SuspectedChange, r.view
 			r.fail()
 			r.enterChange(r.view + 1)
 		}
@@ -97,7 +100,7 @@ func (r *Replica) tickView() {
 	}
 	if len(r.reads.waiting) > 0 && r.now-r.reads.waiting[0].since > t {
 		r.reads.waiting[0].since = r.now
-		r.suspect()
+		r.suspect(SuspectedRead)
 		return
 	}
 	if r.now-r.change.lookedAt < lookInterval {
@@ -107,7 +110,7 @@ func (r *Replica) tickView() {
 	// A number that is committed but not executed counts too: the primary has left a gap below it.
 	for _, x := range r.slots {
 		if x.seq > r.delivered && x.since != 0 && (x.pre != nil && x.pre.view == r.view || x.done != nil) && r.now-x.since > t {
-			r.suspect()
+			r.suspect(SuspectedStuck)
 			return
 		}
 	}
@@ -119,11 +122,36 @@ func (r *Replica) behind() bool {
 	return r.fetchS.on || r.installing || r.delivered < r.stable || c != nil && r.delivered < c[0].info.Seq
 }
 
+// Suspicion is why a replica left a view of its own accord.
+type Suspicion uint8
+
+// The suspicions.
+const (
+	SuspectedNothing Suspicion = iota
+	SuspectedForged            // the primary proposed a bundle whose signature does not hold (rule 23)
+	SuspectedSilent            // a request was not proposed, though it was passed on (rule 13)
+	SuspectedSlow              // requests waited too long in the mean (rule 14)
+	SuspectedRead              // a read waits for a number that is not executed (rule 13)
+	SuspectedStuck             // a proposal is not executed within the request timeout (rule 13)
+	SuspectedChange            // the view change did not end in time (rule 10)
+)
+
+func (s Suspicion) String() string {
+	names := [...]string{"", "it proposed a request with a signature that does not hold", "it did not propose a request",
+		"requests waited too long in the mean", "a read waits for what is not executed", "a proposal was not executed in time",
+		"the view change did not end in time"}
+	if int(s) < len(names) {
+		return names[s]
+	}
+	return "unknown"
+}
+
 // suspect leaves the present view.
-func (r *Replica) suspect() {
+func (r *Replica) suspect(why Suspicion) {
 	if r.changing || !r.maySign() {
 		return
 	}
+	r.change.why, r.change.left = why, r.view
 	r.fail()
 	r.enterChange(r.view + 1)
 }

@@ -197,11 +197,26 @@ func (n *Node) checked(bundles []*bft.Bundle) []bft.Checked {
 // observe publishes what other goroutines need to know of the core.
 func (n *Node) observe() {
 	info := n.replica.Info()
-	n.info.Store(&info)
+	if last := n.info.Swap(&info); last != nil {
+		n.tellViews(last, &info)
+	}
 	n.committed.Store(uint64(info.Committed))
 	n.view.Store(uint64(info.View))
 	n.beat.Store(int64(n.now()))
 	behind := n.store.Full()
 	n.behind.Store(behind)
 	n.overloaded.Store(behind || n.exec.backlog.Load() > executorBacklog)
+}
+
+// tellViews logs what happened to the view since the last turn.
+func (n *Node) tellViews(last, now *bft.Info) {
+	if now.Suspicion != last.Suspicion || now.Suspected != last.Suspected {
+		log.Warnf("suspects %s, the primary of view %d: %v", n.opts.Names[bft.Primary(now.Suspected, len(n.opts.Names))], now.Suspected, now.Suspicion)
+	}
+	if now.View != last.View && now.Changing {
+		log.Infof("changes to view %d", now.View)
+	}
+	if !now.Changing && (now.View != last.View || last.Changing) {
+		log.Infof("view %d, its primary is %s", now.View, n.opts.Names[now.Primary])
+	}
 }

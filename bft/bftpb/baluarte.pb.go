@@ -897,6 +897,7 @@ type Status struct {
 	Newest        []*Envelope            `protobuf:"bytes,12,rep,name=newest,proto3" json:"newest,omitempty"`                                  // the newest that the sender holds signed by the receiver
 	AnswersStart  bool                   `protobuf:"varint,13,opt,name=answers_start,json=answersStart,proto3" json:"answers_start,omitempty"` // newest answers a starting status
 	Boot          uint64                 `protobuf:"fixed64,14,opt,name=boot,proto3" json:"boot,omitempty"`                                    // starting: chosen by the sender; answers_start: repeated
+	Slow          bool                   `protobuf:"varint,15,opt,name=slow,proto3" json:"slow,omitempty"`                                     // requests wait too long in the mean in this view (rule 14)
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1027,6 +1028,13 @@ func (x *Status) GetBoot() uint64 {
 		return x.Boot
 	}
 	return 0
+}
+
+func (x *Status) GetSlow() bool {
+	if x != nil {
+		return x.Slow
+	}
+	return false
 }
 
 type Fetch struct {
@@ -1824,7 +1832,7 @@ const file_baluarte_proto_rawDesc = "" +
 	"\aNewView\x12\x12\n" +
 	"\x04view\x18\x01 \x01(\x04R\x04view\x12=\n" +
 	"\fview_changes\x18\x02 \x03(\v2\x1a.baluarte.v1.ViewChangeRefR\vviewChanges\x128\n" +
-	"\fpre_prepares\x18\x03 \x03(\v2\x15.baluarte.v1.EnvelopeR\vprePrepares\"\x85\x03\n" +
+	"\fpre_prepares\x18\x03 \x03(\v2\x15.baluarte.v1.EnvelopeR\vprePrepares\"\x99\x03\n" +
 	"\x06Status\x12\x12\n" +
 	"\x04view\x18\x01 \x01(\x04R\x04view\x12\x1a\n" +
 	"\bchanging\x18\x02 \x01(\bR\bchanging\x12\x16\n" +
@@ -1841,7 +1849,8 @@ const file_baluarte_proto_rawDesc = "" +
 	"\bstarting\x18\v \x01(\bR\bstarting\x12-\n" +
 	"\x06newest\x18\f \x03(\v2\x15.baluarte.v1.EnvelopeR\x06newest\x12#\n" +
 	"\ranswers_start\x18\r \x01(\bR\fanswersStart\x12\x12\n" +
-	"\x04boot\x18\x0e \x01(\x06R\x04boot\"Y\n" +
+	"\x04boot\x18\x0e \x01(\x06R\x04boot\x12\x12\n" +
+	"\x04slow\x18\x0f \x01(\bR\x04slow\"Y\n" +
 	"\x05Fetch\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x18\n" +
 	"\adigests\x18\x02 \x01(\fR\adigests\x12\x12\n" +

@@ -119,6 +119,9 @@ func describeStatus(s *bftpb.Status) string {
 	if s.Starting {
 		more += " starting"
 	}
+	if s.Slow {
+		more += " slow"
+	}
 	if s.AnswersStart {
 		more += fmt.Sprintf(" answers a start with %d", len(s.Newest))
 	}
