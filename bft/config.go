@@ -53,7 +53,7 @@ type Config struct {
 // DefaultConfig holds the defaults that docs/configuration.md lists. Self, Cluster and Members are unset.
 func DefaultConfig() Config {
 	return Config{
-		Interval: 256, Window: 512, Pipeline: 8,
+		Interval: 128, Window: 256, Pipeline: 8,
 		MaxBatchOps: 4096, MaxBatchBytes: 2 << 20,
 		MaxBundleOps: 256, MaxBundleBytes: 1280 << 10,
 		MaxPoolBytes: 64 << 20, PoolFloor: 16384,

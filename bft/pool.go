@@ -28,6 +28,7 @@ type pool struct {
 	ops                    int                 // of all bundles that are not parked
 	parkedOps, parkedBytes int
 	waiting                int     // of those in fresh and passed
+	waitingBytes           int     // likewise
 	peak                   float64 // of ops, decaying
 	bytes                  int
 	// slotTime advances while the primary has room to propose: only then does it owe us (rule 14).
@@ -265,6 +266,7 @@ func (p *pool) account(of *stage, ops, size int) {
 		p.parkedOps, p.parkedBytes = p.parkedOps+ops, p.parkedBytes+size
 	} else {
 		p.waiting += ops
+		p.waitingBytes += size
 	}
 }
 

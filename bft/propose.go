@@ -31,12 +31,12 @@ func (r *Replica) propose() {
 }
 
 // worthwhile tells whether what waits is enough for a proposal beside those in flight. With
-// nothing in flight anything is. Beside others, a quarter of what was lately outstanding at once:
-// so the pipeline stays filled, and yet under load batches are few and large.
+// nothing in flight anything is. Beside others, half of what was lately outstanding at once, or half of what a
+// proposal holds: so the pipeline stays filled, and yet under load batches are few and large.
 func (r *Replica) worthwhile() bool {
 	p := &r.pool
 	p.peak = max(p.peak, float64(p.ops))
-	return r.inFlight() == 0 || float64(p.waiting) >= p.peak/4
+	return r.inFlight() == 0 || float64(p.waiting) >= p.peak/2 || p.waitingBytes >= r.cfg.MaxBatchBytes/2
 }
 
 // proposeAs promises and sends a fresh pre-prepare. It counts as this replica's vote, so it

@@ -7,7 +7,7 @@ package bft
 const (
 	// slowWindows is how many windows of SuspectFloor, in a row of those in which anything was ordered, must be
 	// slow: a pause is none of them.
-	slowWindows = 2
+	slowWindows = 4
 	// slowShare is what part of SuspectFloor is tolerated in the mean, where round trips are short.
 	slowShare = 8
 	// slowTrips is the multiple of the quorum's round trip that is tolerated in the mean: a number under way must

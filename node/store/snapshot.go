@@ -71,6 +71,9 @@ func (s *Store) cleanSnapshots() error {
 	return syncDir(s.fs, s.opts.Dir)
 }
 
+// snapshotBytesPerSync is how much of a snapshot is written before the system is told to begin writing it to the disk.
+const snapshotBytesPerSync = 512 << 10
+
 // WriteSnapshot streams the state after seq into a file and makes it durable. An error means that
 // the file is not there; one of the disk is not fatal here, for nothing has been promised on it.
 func (s *Store) WriteSnapshot(seq bft.Seq, history bft.Digest, state io.WriterTo) (bft.Snapshot, error) {
@@ -79,6 +82,8 @@ func (s *Store) WriteSnapshot(seq bft.Seq, history bft.Digest, state io.WriterTo
 	if err != nil {
 		return bft.Snapshot{}, fmt.Errorf("store: %w", err)
 	}
+	// Spread over the writing: one long sync at the end would hold up those of the log.
+	f = vfs.NewSyncingFile(f, vfs.SyncingFileOptions{BytesPerSync: snapshotBytesPerSync})
 	size := int64(0)
 	var scratch []byte
 	w := exec.NewPartWriter(func(i uint32, data []byte) error {
