@@ -59,8 +59,12 @@ type voteKey struct {
 	digest Digest
 }
 
-// formBundles makes bundles of what waits. A bundle never waits for more calls, nor for a timer:
-// what was invoked since the last Ready leaves together, under one signature.
+// sentAtOnce is how many bundles, and how many frames of reads, may be under way before calls that would not fill
+// another one wait for the end of one of them: under load they then leave together, under one signature.
+const sentAtOnce = 4
+
+// formBundles makes bundles of what waits. With fewer than sentAtOnce under way a bundle never waits for more calls, and
+// none waits for a timer: what was invoked since the last Ready leaves together.
 func (c *Client) formBundles() {
 	for c.waiting.len() > 0 || c.closing && !c.closed {
 		switch {
@@ -74,7 +78,7 @@ func (c *Client) formBundles() {
 			c.endSession() // the replicas may be about to give it up
 			continue
 		case c.waiting.len() > 0:
-			if !c.formBundle() {
+			if len(c.bundles) >= sentAtOnce && c.waiting.len() < c.cfg.MaxBundleOps || !c.formBundle() {
 				return
 			}
 		case c.phase == phaseNone || c.calls > 0 || len(c.bundles) > 0:

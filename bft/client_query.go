@@ -45,7 +45,7 @@ func (c *Client) needOf(consistency Consistency) int {
 // formQueries sends the reads that wait, those of one consistency in one frame.
 func (c *Client) formQueries() {
 	for k := range c.reads {
-		for c.reads[k].len() > 0 && c.up != 0 && len(c.queries) < maxQueries {
+		for c.reads[k].len() > 0 && c.up != 0 && (len(c.queries) < sentAtOnce || len(c.queries) < maxQueries && c.reads[k].len() >= c.cfg.MaxBundleOps) {
 			c.formQuery(&c.reads[k], Consistency(k+1))
 		}
 	}

@@ -247,11 +247,22 @@ func TestQueriesAreBounded(t *testing.T) {
 		r.query(CallID(i), "q", Linearizable)
 		r.pump()
 	}
-	if len(r.queries) != maxQueries {
+	if len(r.queries) != sentAtOnce {
 		t.Fatalf("%d queries", len(r.queries))
 	}
 	r.deliver()
-	if len(r.queries) != maxQueries+1 || len(r.results) != 200 {
+	if len(r.queries) != sentAtOnce+1 || len(r.results) != 200 {
 		t.Fatalf("%d queries, %d results", len(r.queries), len(r.results))
+	}
+	// Beyond these only full ones leave.
+	cfg := rigConfig(4)
+	cfg.MaxBundleOps = 8
+	r = newRig(t, cfg)
+	for i := range (maxQueries + 10) * cfg.MaxBundleOps {
+		r.query(CallID(i), "q", Linearizable)
+		r.pump()
+	}
+	if len(r.queries) != maxQueries {
+		t.Fatalf("%d queries", len(r.queries))
 	}
 }

@@ -465,11 +465,43 @@ func TestClientBounds(t *testing.T) {
 	}
 }
 
+// Under load calls leave together: with some bundles under way the next one leaves when it is full, or when one of those ends.
+func TestBundlesGatherUnderLoad(t *testing.T) {
+	cfg := rigConfig(4)
+	cfg.MaxBundleOps = 8
+	r := newRig(t, cfg)
+	r.open()
+	call := CallID(0)
+	invoke := func(n int) {
+		for range n {
+			r.invoke(call, "a")
+			r.tick(0)
+			call++
+		}
+	}
+	sent := func() []*Bundle { return r.requests[1:] }
+	invoke(sentAtOnce + 3)
+	if len(sent()) != sentAtOnce {
+		t.Fatalf("%d bundles", len(sent()))
+	}
+	for _, from := range []ReplicaID{1, 2} {
+		r.reply(from, sent()[0], 77, Everyone, "a")
+	}
+	r.tick(0)
+	if n := len(sent()); n != sentAtOnce+1 || len(sent()[n-1].Ops) != 3 {
+		t.Fatalf("%d bundles, the last one of %d", n, len(sent()[n-1].Ops))
+	}
+	invoke(cfg.MaxBundleOps)
+	if n := len(sent()); n != sentAtOnce+2 || len(sent()[n-1].Ops) != cfg.MaxBundleOps {
+		t.Fatalf("%d bundles, the last one of %d", n, len(sent()[n-1].Ops))
+	}
+}
+
 // Full results are kept within a bound for each replica, so that a liar uses up only its own.
 func TestKeptResultsAreBounded(t *testing.T) {
 	r := newRig(t, rigConfig(4))
 	r.open()
-	for i := range 8 {
+	for i := range sentAtOnce {
 		r.invoke(CallID(i), "a")
 		r.tick(0)
 	}
@@ -484,7 +516,7 @@ func TestKeptResultsAreBounded(t *testing.T) {
 		r.reply(1, b, 77, Everyone, "a")
 		r.reply(2, b, 77, Everyone, "a")
 	}
-	for i := range 8 {
+	for i := range sentAtOnce {
 		r.want(CallID(i), "a")
 	}
 	for id, kept := range r.c.kept {

@@ -30,13 +30,21 @@ func (r *Replica) propose() {
 	}
 }
 
+// fewOutstanding is the number of operations below which load is light.
+const fewOutstanding = 64
+
 // worthwhile tells whether what waits is enough for a proposal beside those in flight. With
 // nothing in flight anything is. Beside others, half of what was lately outstanding at once, or half of what a
-// proposal holds: so the pipeline stays filled, and yet under load batches are few and large.
+// proposal holds: so the pipeline stays filled, and yet under load batches are few and large. With few outstanding a
+// quarter will do: then it is latency that counts.
 func (r *Replica) worthwhile() bool {
 	p := &r.pool
 	p.peak = max(p.peak, float64(p.ops))
-	return r.inFlight() == 0 || float64(p.waiting) >= p.peak/2 || p.waitingBytes >= r.cfg.MaxBatchBytes/2
+	share := p.peak / 2
+	if p.peak < fewOutstanding {
+		share = p.peak / 4
+	}
+	return r.inFlight() == 0 || float64(p.waiting) >= share || p.waitingBytes >= r.cfg.MaxBatchBytes/2
 }
 
 // proposeAs promises and sends a fresh pre-prepare. It counts as this replica's vote, so it
