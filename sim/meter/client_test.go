@@ -149,9 +149,9 @@ func (c *caller) invoke(count int, o bft.CallOptions) {
 // TestReadsStayUnderTheFormula: the same for reads.
 func TestReadsStayUnderTheFormula(t *testing.T) {
 	c := newCaller(t)
-	for range 100 {
+	for range (maxQueries + 10) * c.cfg.MaxBundleOps { // full ones: others wait for the end of those under way
 		c.next++
-		if err := c.client.Query(c.next, make([]byte, 1000), bft.Linearizable, bft.CallOptions{}); err != nil {
+		if err := c.client.Query(c.next, make([]byte, 400), bft.Linearizable, bft.CallOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		c.turn()
