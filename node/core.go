@@ -107,7 +107,7 @@ func (n *Node) dispatch(r *bft.Ready) {
 	n.check(r.Check)
 	for _, b := range r.Busy {
 		n.metrics.busy.Inc()
-		if to, ok := n.routes.take(keyOfBundle(b)); ok {
+		if to, ok := n.routes.take(b.Digest); ok {
 			to.conn.Send(bft.BusyFrame(b))
 		}
 	}

@@ -123,7 +123,7 @@ func (e *executor) reply(b *bft.Bundle, r *exec.Reply) {
 	if info := e.n.info.Load(); info != nil && info.Diverged != "" {
 		return // a state that differs from the quorum's answers nobody (rule 22)
 	}
-	to, ok := e.n.routes.take(keyOfBundle(b))
+	to, ok := e.n.routes.take(b.Digest)
 	if !ok {
 		return
 	}

@@ -120,7 +120,7 @@ func (n *Node) forged(bundles []*bft.Bundle, verdicts []bft.Checked) {
 		if verdicts[i].Valid {
 			continue
 		}
-		if to, ok := n.routes.take(keyOfBundle(bundles[i])); ok {
+		if to, ok := n.routes.take(bundles[i].Digest); ok {
 			n.sendAway(to.conn)
 		}
 	}

@@ -124,6 +124,48 @@ func TestForgersAreSentAway(t *testing.T) {
 	}
 }
 
+// A member that passes on what a client never signed does not have that client sent away: the forgery is not what
+// the client sent here, though half of its signature is.
+func TestMembersCannotHaveClientsSentAway(t *testing.T) {
+	r := newRig(t, 4, nil)
+	r.hostile = true
+	r.start(0) // alone it orders nothing, so that the client's bundle waits
+	n := r.nodes[0]
+	key := crypto.NewKeyFromSeed([32]byte{202})
+	honest, err := transport.Dial(transport.ClientConfig{Key: key, Cluster: r.core.Cluster,
+		Members: []transport.Member{{Key: r.core.Members[0], Addrs: r.addrs[0]}},
+		Receive: func(int, []byte) {}, State: func(int, bool, error) {}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer honest.Close()
+	bundle := func(value string) *bft.Bundle {
+		b := &bft.Bundle{Client: key.Public(), First: 1, Nonce: bft.Nonce{1}, NotAfter: bft.Time(time.Now().Add(time.Hour).UnixNano()),
+			Ops: [][]byte{exec.EncodeOp("kv", false, kv.Put([]byte("a"), []byte(value)))}}
+		b.Payload = bft.EncodeBundle(b)
+		b.Signature = key.Sign(bft.RequestSigningBytes(r.core.Cluster, b.Payload))
+		return b
+	}
+	good := bundle("1")
+	if !honest.Send(0, bft.RequestFrame(good, 0)) {
+		t.Fatal("not sent")
+	}
+	r.until("the client's bundle is here", func() bool { return n.routes.len() == 1 })
+
+	forged := bundle("2")
+	forged.Signature = good.Signature // of another payload
+	checks := r.metric(0, "baluarte_client_signatures_checked_total")
+	handler{n}.FromPeer(3, bft.RequestFrame(forged, 0))
+	r.until("the forgery is found out", func() bool { return r.metric(0, "baluarte_client_signatures_checked_total") > checks })
+	r.until("the turn is over", func() bool { return n.inbox.waiting() == 0 })
+	if left := n.bans.left(key.Public(), time.Now()); left > 0 {
+		t.Errorf("the client is refused for %v", left)
+	}
+	if n.routes.len() != 1 {
+		t.Error("the reply to the client's own bundle has lost its way")
+	}
+}
+
 // A client that is sent away again is away for longer, up to a bound, and the number of them is bounded.
 func TestBans(t *testing.T) {
 	var b bans
@@ -349,7 +391,7 @@ func TestInboxBounds(t *testing.T) {
 
 func TestRoutesAreForgotten(t *testing.T) {
 	r := newRoutes()
-	key := func(i int) routeKey { return routeKey{client: crypto.PublicKey{byte(i), byte(i >> 8), byte(i >> 16)}} }
+	key := func(i int) bft.Digest { return bft.Digest{byte(i), byte(i >> 8), byte(i >> 16)} }
 	for i := range 3 * routesKept {
 		r.put(key(i), route{replier: 1})
 	}

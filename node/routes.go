@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/baluarte-bft/baluarte/bft"
-	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/node/transport"
 )
 
@@ -16,18 +15,6 @@ const (
 	routesAge = 30 * time.Second
 )
 
-// routeKey names a bundle. The client's key is in it, so that nobody can redirect the reply to
-// another's bundle by repeating its signature; S alone does not tell a client's own bundles
-// apart only if it makes them so, at its own cost.
-type routeKey struct {
-	client crypto.PublicKey
-	s      [32]byte
-}
-
-func keyOfBundle(b *bft.Bundle) routeKey {
-	return routeKey{b.Client, [32]byte(b.Signature[32:])}
-}
-
 // route is where the reply to a bundle goes, and who was named to send it in full.
 type route struct {
 	conn    *transport.ClientConn
@@ -35,29 +22,30 @@ type route struct {
 }
 
 // routes remembers on which connection each bundle came, in two generations: what is old and was
-// not repeated is forgotten. A client without an answer repeats its bundle.
+// not repeated is forgotten. A client without an answer repeats its bundle. Bundles go by their digest, which covers
+// client, content and signature: nobody else's bundle, and no forged likeness, is taken for one that came here.
 type routes struct {
 	mu         sync.Mutex
-	young, old map[routeKey]route
+	young, old map[bft.Digest]route
 	since      time.Time
 }
 
 func newRoutes() *routes {
-	return &routes{young: make(map[routeKey]route), since: time.Now()}
+	return &routes{young: make(map[bft.Digest]route), since: time.Now()}
 }
 
-func (r *routes) put(k routeKey, x route) {
+func (r *routes) put(bundle bft.Digest, x route) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.young) >= routesKept {
 		r.turn()
 	}
-	r.young[k] = x
+	r.young[bundle] = x
 }
 
 // turn begins a generation. Called with the lock held.
 func (r *routes) turn() {
-	r.old, r.young, r.since = r.young, make(map[routeKey]route), time.Now()
+	r.old, r.young, r.since = r.young, make(map[bft.Digest]route), time.Now()
 }
 
 // age begins a generation if the present one is old.
@@ -70,16 +58,16 @@ func (r *routes) age(now time.Time) {
 }
 
 // take returns the route of a bundle and forgets it.
-func (r *routes) take(k routeKey) (route, bool) {
+func (r *routes) take(bundle bft.Digest) (route, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	x, ok := r.young[k]
+	x, ok := r.young[bundle]
 	if ok {
-		delete(r.young, k)
+		delete(r.young, bundle)
 		return x, true
 	}
-	if x, ok = r.old[k]; ok {
-		delete(r.old, k)
+	if x, ok = r.old[bundle]; ok {
+		delete(r.old, bundle)
 	}
 	return x, ok
 }
