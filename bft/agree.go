@@ -356,7 +356,7 @@ func (r *Replica) tryDeliver(s *slot, v View, d Digest) {
 
 // settle notes a commit certificate, whose body is held, and hands out what is now in order.
 func (r *Replica) settle(s *slot, c *committed) {
-	s.done, s.bundles = c, c.bundles
+	s.done, s.bundles, s.doneAt = c, c.bundles, r.now
 	if s.since == 0 {
 		s.since = max(r.now, 1)
 	}
@@ -380,7 +380,8 @@ func (r *Replica) deliver() {
 		}
 		r.delivered++
 		if s.accepted && !s.inO && s.pre.view == r.view {
-			r.pool.punctual.agreed(r.now - s.votedAt)
+			r.pool.punctual.agreed(s.doneAt - s.votedAt)
+			r.pool.turned(s.bundles, r.now-s.doneAt)
 		}
 		r.out.execute = append(r.out.execute, &Batch{Seq: s.seq, View: s.done.view, Proposal: s.done.prop, Digest: s.done.prop.Digest(),
 			Bundles: s.bundles, Checkpoint: s.seq%r.cfg.Interval == 0})

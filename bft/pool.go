@@ -65,6 +65,8 @@ type pending struct {
 	next   *pending
 	since  Time // slotTime when it entered its stage
 	from   Time // slotTime when it was first owed by the primary of this view
+	waited Time // by slotTime, from then to the proposal
+	timed  bool // waited is known
 	born   Time
 	seq    Seq  // of the accepted proposal that covers it; 0: none
 	again  bool // to be ordered though it was executed, see onRequest
@@ -282,7 +284,7 @@ func (p *pool) move(x *pending, to *stage) {
 	}
 	x.stage, x.since = to, p.slotTime
 	if to == &p.fresh {
-		x.from = p.slotTime
+		x.from, x.timed = p.slotTime, false
 	}
 	if to != nil {
 		to.push(x)

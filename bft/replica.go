@@ -64,6 +64,7 @@ type slot struct {
 	accepted bool
 	since    Time // when pre was first seen, for timeouts and retransmission
 	votedAt  Time // when it was accepted
+	doneAt   Time // when it was committed
 
 	// votes by signer, of the highest view in which it voted
 	prepares, commits []voteBy

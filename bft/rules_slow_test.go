@@ -132,3 +132,59 @@ func TestRule14ToleranceDoubles(t *testing.T) {
 		t.Fatalf("view %d after %d: it does not end", v, settled)
 	}
 }
+
+// A primary that sends the pre-prepares of all requests at once, but not the one of a number below them, keeps every
+// request waiting as surely as one that sends none: it is slow, long before the request timeout.
+func TestRule14GapIsThePrimarysDebt(t *testing.T) {
+	c := started(t, 4, nil)
+	c.commit(1)
+	c.pass(bft.Second)
+	hold := false
+	s := &slowed{cluster: c}
+	held := map[string]bft.Time{} // the pre-prepares that are held back, and until when
+	c.dropWhen = func(l letter) bool {
+		if l.kind() != bft.TypePrePrepare || l.from != 0 {
+			return false
+		}
+		until, known := held[string(l.frame)]
+		if !known && !hold {
+			return false
+		}
+		if !known {
+			until = c.now + c.cfg.RequestTimeout*8/10
+			held[string(l.frame)] = until
+			s.held = append(s.held, heldLetter{until, l})
+		} else if known && hold {
+			s.held = append(s.held, heldLetter{until, l})
+		}
+		return c.now < until // a liar does not repeat it before either
+	}
+	client := func() *bft.Bundle {
+		s.next++
+		return s.bundleOf(s.ring.NewKey([32]byte{7, byte(s.next), byte(s.next >> 8)}), 0, 1, counter.Add(1))
+	}
+	began, rounds := c.now, 0
+	for ; rounds < 10 && s.highestView() == 0; rounds++ {
+		hold = true
+		c.give(client(), 0) // of an accomplice, whom no backup hears
+		c.settle()
+		hold = false
+		before := c.hosts[1].info().Committed
+		for range 3 {
+			c.give(client()) // honest ones, proposed at once
+			c.settle()
+		}
+		for c.hosts[1].info().Committed < before+2 && s.highestView() == 0 {
+			c.pass(10 * bft.Millisecond)
+			for len(s.held) > 0 && s.held[0].at <= s.now {
+				_ = s.hand(s.held[0].l)
+				s.held = s.held[1:]
+				s.settle()
+			}
+		}
+	}
+	if s.highestView() == 0 {
+		t.Fatalf("%d rounds of requests took %v, %v each (suspect floor %v), and the primary stays", rounds, (c.now - began).Duration(),
+			((c.now - began) / bft.Time(rounds)).Duration(), c.cfg.SuspectFloor.Duration())
+	}
+}

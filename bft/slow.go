@@ -44,21 +44,32 @@ type waited struct {
 	sum     Time
 }
 
-// ordered notes the waits of the bundles of a fresh proposal.
+// ordered notes how long the bundles of a fresh proposal have waited for it.
 func (p *pool) ordered(list []Digest) {
 	for _, d := range list {
-		x := p.all[d]
-		if x == nil || x.stage != &p.fresh && x.stage != &p.passed {
+		if x := p.all[d]; x != nil && (x.stage == &p.fresh || x.stage == &p.passed) {
+			x.timed, x.waited = true, p.slotTime-x.from
+		}
+	}
+}
+
+// turned counts the bundles of a number whose turn has come, after it was held up for some time by a number below: a
+// gap is the primary's debt as much as a late proposal. Bundles that nobody knew of waited for nothing.
+func (p *pool) turned(bundles []*Bundle, held Time) {
+	t := &p.punctual
+	for _, b := range bundles {
+		x := p.all[b.Digest]
+		if x == nil || !x.timed {
 			continue
 		}
-		w, known := p.punctual.waits[x.bundle.Client]
-		if !known && len(p.punctual.waits) >= maxWatchedClients {
+		w, known := t.waits[b.Client]
+		if !known && len(t.waits) >= maxWatchedClients {
 			continue
 		}
-		if p.punctual.waits == nil {
-			p.punctual.waits = map[ClientID]waited{}
+		if t.waits == nil {
+			t.waits = map[ClientID]waited{}
 		}
-		p.punctual.waits[x.bundle.Client] = waited{w.bundles + 1, w.sum + p.slotTime - x.from}
+		t.waits[b.Client] = waited{w.bundles + 1, w.sum + x.waited + held}
 	}
 }
 
@@ -82,7 +93,8 @@ func (t *punctual) late(tolerated Time) (late int) {
 	return late
 }
 
-// agreed notes how long a number took from this replica's acceptance until it was committed and its turn had come.
+// agreed notes how long a number took from this replica's acceptance until it was committed. What it waited for
+// numbers below is not agreement.
 func (t *punctual) agreed(took Time) {
 	if t.agreeing == 0 {
 		t.agreeing = took
