@@ -262,7 +262,22 @@ func TestQueriesAreBounded(t *testing.T) {
 		r.query(CallID(i), "q", Linearizable)
 		r.pump()
 	}
-	if len(r.queries) != maxQueries {
+	if len(r.queries) != maxQueries/2 {
 		t.Fatalf("%d queries", len(r.queries))
+	}
+}
+
+// Linearizable reads that too few replicas can answer do not keep stale ones waiting, for which f+1 are enough.
+func TestStaleReadsDoNotWaitForLinearizableOnes(t *testing.T) {
+	r := newRig(t, rigConfig(4))
+	for i := range sentAtOnce {
+		r.query(CallID(1+i), "read", Linearizable)
+		r.pump()
+	}
+	r.query(100, "read", Stale)
+	r.pump()
+	q := r.lastQuery()
+	if q == nil || q.Consistency != Stale {
+		t.Fatalf("the stale read has not left: %+v, %+v", q, r.c.Info())
 	}
 }

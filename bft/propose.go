@@ -60,7 +60,7 @@ func (r *Replica) proposeAs(view View, seq Seq, prop Proposal, list []Digest) {
 		}
 		s := r.slot(seq)
 		r.adopt(s, &prePrepare{env: e, view: view, seq: seq, prop: prop, body: list}, false)
-		s.full, s.accepted = true, true
+		s.full, s.accepted, s.votedAt = true, true, r.now
 		r.tryCommit(s)
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/bft/bftpb"
 	"github.com/baluarte-bft/baluarte/node/app/counter"
 )
 
@@ -186,5 +187,61 @@ func TestRule14GapIsThePrimarysDebt(t *testing.T) {
 	if s.highestView() == 0 {
 		t.Fatalf("%d rounds of requests took %v, %v each (suspect floor %v), and the primary stays", rounds, (c.now - began).Duration(),
 			((c.now - began) / bft.Time(rounds)).Duration(), c.cfg.SuspectFloor.Duration())
+	}
+}
+
+// Who was the primary judges the next one as all others do: how long agreement takes is not how long it has run.
+func TestRule14FormerPrimaryJudgesToo(t *testing.T) {
+	c := started(t, 4, nil)
+	c.pass(3600 * bft.Second)
+	c.commit(20)
+	c.hosts[0].down = true
+	c.commit(1) // in view 1
+	c.hosts[0].down = false
+	c.pass(2 * bft.Second)
+	s := &slowed{cluster: c}
+	c.dropWhen = func(l letter) bool { // slow towards f+1 correct ones, of which one was the primary before
+		if l.kind() != bft.TypePrePrepare || l.from != 1 || l.to == 2 {
+			return false
+		}
+		s.held = append(s.held, heldLetter{c.now + c.cfg.SuspectFloor*8/10, l})
+		return true
+	}
+	began, before := c.now, s.highestView()
+	s.load(30*bft.Second, func() bool { return s.highestView() > before }, everyone)
+	if took := c.now - began; s.highestView() == before || took > 4*bft.Second {
+		t.Fatalf("every request waited %v for the primary of view %d, and it stayed for %v", (c.cfg.SuspectFloor * 8 / 10).Duration(), before, took.Duration())
+	}
+}
+
+// A complaint that nobody repeats ends: one replica that was slow for a second is no reason to leave a primary because
+// another one, long gone, once complained of it.
+func TestRule14ComplaintsEnd(t *testing.T) {
+	c := started(t, 4, nil)
+	c.commit(1)
+	c.pass(bft.Second)
+	s := slowDown(c, 0, func(bft.ReplicaID) bool { return false })
+	status, err := (&bftpb.Status{Executed: 1, Sent: int64(c.now), Slow: true}).MarshalVT()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for to := range bft.ReplicaID(3) { // the last that is heard of replica 3
+		if err := c.hand(letter{3, to, append([]byte{byte(bft.TypeStatus)}, status...)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.hosts[3].down = true
+	deposed := func() bool { return s.highestView() > 0 }
+	s.load(60*bft.Second, deposed, []int{0, 1, 2}) // nobody is slow
+	c.dropWhen = func(l letter) bool {
+		if l.kind() == bft.TypePrePrepare && l.to == 2 {
+			s.held = append(s.held, heldLetter{c.now + c.cfg.SuspectFloor*8/10, l})
+			return true
+		}
+		return false
+	}
+	s.load(4*bft.Second, deposed, []int{0, 1, 2})
+	if v := s.highestView(); v != 0 {
+		t.Fatalf("view %d: one living replica complains, and one that has been gone for a minute%s", v, c.describe())
 	}
 }

@@ -33,6 +33,7 @@ type punctual struct {
 	waits   map[ClientID]waited
 	slow    int  // slow windows in a row
 	quick   int  // quick ones in a row
+	empty   int  // ones in a row in which nothing was ordered
 	doubled uint // how often the tolerance has been doubled
 	// agreeing is how long agreement takes, smoothed.
 	agreeing Time
@@ -79,7 +80,7 @@ func (t *punctual) begin(now Time) {
 	if t.slow > 0 && t.doubled < maxDoubled {
 		t.doubled++
 	}
-	t.from, t.slow, t.quick = now, 0, 0
+	t.from, t.slow, t.quick, t.empty, t.agreeing = now, 0, 0, 0, 0
 	clear(t.waits)
 }
 
@@ -126,6 +127,10 @@ func (r *Replica) judge() {
 	clear(t.waits)
 	switch {
 	case clients == 0: // nothing was ordered: rule 13 times that
+		if t.empty++; t.empty >= slowWindows {
+			t.slow = 0
+		}
+		return
 	case 2*late > clients:
 		t.slow, t.quick = t.slow+1, 0
 	case t.doubled > 0 && 2*less <= clients:
@@ -137,6 +142,7 @@ func (r *Replica) judge() {
 	default:
 		t.slow, t.quick = 0, 0
 	}
+	t.empty = 0
 }
 
 // complains tells whether this replica finds the primary slow. It says so in its statuses, and alone it stays: one
@@ -154,7 +160,7 @@ func (r *Replica) tooSlow() bool {
 	}
 	n := 1
 	for i := range r.help.peers {
-		if p := &r.help.peers[i]; ReplicaID(i) != r.cfg.Self && p.slow && p.view == r.view && !p.changing {
+		if p := &r.help.peers[i]; ReplicaID(i) != r.cfg.Self && p.slow && p.view == r.view && !p.changing && r.now-p.heardAt < 4*r.cfg.StatusInterval {
 			n++
 		}
 	}
