@@ -78,7 +78,7 @@ func (c *Client) formBundles() {
 			c.endSession() // the replicas may be about to give it up
 			continue
 		case c.waiting.len() > 0:
-			if len(c.bundles) >= sentAtOnce && c.waiting.len() < c.cfg.MaxBundleOps || !c.formBundle() {
+			if len(c.bundles) >= sentAtOnce && !c.fills(&c.waiting) || !c.formBundle() {
 				return
 			}
 		case c.phase == phaseNone || c.calls > 0 || len(c.bundles) > 0:
@@ -90,6 +90,17 @@ func (c *Client) formBundles() {
 			return
 		}
 	}
+}
+
+// fills tells whether the calls that wait fill a bundle or frame.
+func (c *Client) fills(calls *queue[waitingCall]) bool {
+	size := bundleOverhead
+	for i := range min(calls.len(), c.cfg.MaxBundleOps) {
+		if size += len(calls.at(i).op) + opOverhead; size >= c.cfg.MaxBundleBytes {
+			return true
+		}
+	}
+	return calls.len() >= c.cfg.MaxBundleOps
 }
 
 // formBundle makes one bundle of the calls that have waited longest; false if the window is full.

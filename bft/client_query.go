@@ -45,16 +45,16 @@ func (c *Client) needOf(consistency Consistency) int {
 // formQueries sends the reads that wait, those of one consistency in one frame.
 func (c *Client) formQueries() {
 	for k := range c.reads {
-		for c.reads[k].len() > 0 && c.up != 0 && c.mayAsk(Consistency(k+1), c.reads[k].len()) {
+		for c.reads[k].len() > 0 && c.up != 0 && c.mayAsk(Consistency(k+1)) {
 			c.formQuery(&c.reads[k], Consistency(k+1))
 		}
 	}
 }
 
-// mayAsk tells whether a frame of so many reads may leave beside those that await answers. Each consistency has half of
+// mayAsk tells whether another frame of reads may leave beside those that await answers. Each consistency has half of
 // the places, for linearizable reads may find no quorum where f+1 answer stale ones; those that pause between two tries
 // keep no others waiting.
-func (c *Client) mayAsk(consistency Consistency, reads int) bool {
+func (c *Client) mayAsk(consistency Consistency) bool {
 	all, asking := 0, 0
 	for _, q := range c.queries {
 		if q.consistency != consistency {
@@ -64,7 +64,7 @@ func (c *Client) mayAsk(consistency Consistency, reads int) bool {
 			asking++
 		}
 	}
-	return all < maxQueries/2 && (asking < sentAtOnce || reads >= c.cfg.MaxBundleOps)
+	return all < maxQueries/2 && (asking < sentAtOnce || c.fills(&c.reads[consistency-1]))
 }
 
 func (c *Client) formQuery(reads *queue[waitingCall], consistency Consistency) {

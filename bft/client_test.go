@@ -569,3 +569,20 @@ func TestClientConfigErrors(t *testing.T) {
 		}
 	}
 }
+
+// What fills a bundle by its bytes leaves at once, as what fills it by its number does.
+func TestCallsThatFillABundleByBytesDoNotWait(t *testing.T) {
+	cfg := rigConfig(4)
+	cfg.MaxBundleBytes = 4096
+	r := newRig(t, cfg)
+	r.open()
+	before := r.c.Info().Bundles
+	for i := range 3 * sentAtOnce {
+		r.invoke(CallID(100+i), strings.Repeat("x", 3000)) // two do not fit
+		r.pump()
+	}
+	// The last one may still have room for a small one.
+	if got := r.c.Info(); got.Bundles-before < 3*sentAtOnce-1 {
+		t.Fatalf("%d bundles left, %d calls wait", got.Bundles-before, got.Waiting)
+	}
+}

@@ -29,6 +29,7 @@ type pool struct {
 	parkedOps, parkedBytes int
 	waiting                int     // of those in fresh and passed
 	waitingBytes           int     // likewise
+	round                  uint64  // in which every client has its turn, see batch
 	peak                   float64 // of ops, decaying
 	bytes                  int
 	// slotTime advances while the primary has room to propose: only then does it owe us (rule 14).
@@ -50,6 +51,7 @@ type clientPool struct {
 	order []*pending
 	ops   int
 	bytes int
+	round uint64 // 1 more than that in which it was last served, see batch
 }
 
 type pending struct {
@@ -249,6 +251,7 @@ func (p *pool) newClient() *clientPool {
 	if k := len(p.spare); k > 0 {
 		c := p.spare[k-1]
 		p.spare = p.spare[:k-1]
+		c.round = 0
 		return c
 	}
 	return &clientPool{}

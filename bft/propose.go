@@ -47,21 +47,48 @@ func (r *Replica) worthwhile() bool {
 	return r.inFlight() == 0 || float64(p.waiting) >= share || p.waitingBytes >= r.cfg.MaxBatchBytes/2
 }
 
-// batch takes what the primary may propose, by arrival, but first no more of each client than an equal share: one
-// that asks for much keeps nobody waiting (rule 26).
-func (p *pool) batch(cfg *Config, r *Replica) (ids []Digest, bundles []*Bundle) {
-	ops, size := 0, 0
-	take := func(b *Bundle) (fits bool) {
-		if len(ids) > 0 && (ops+len(b.Ops) > cfg.MaxBatchOps || size+b.Size() > cfg.MaxBatchBytes || len(ids) >= maxFetchDigests) {
-			return false
-		}
-		ops, size = ops+len(b.Ops), size+b.Size()
-		ids, bundles = append(ids, b.Digest), append(bundles, b)
-		return true
+// draft is a batch that is being put together.
+type draft struct {
+	cfg       *Config
+	ops, size int
+	ids       []Digest
+	bundles   []*Bundle
+}
+
+// take adds a bundle; false if it does not fit. The first one always does.
+func (d *draft) take(b *Bundle) bool {
+	if len(d.ids) > 0 && (d.ops+len(b.Ops) > d.cfg.MaxBatchOps || d.size+b.Size() > d.cfg.MaxBatchBytes || len(d.ids) >= maxFetchDigests) {
+		return false
 	}
-	share := max(1, cfg.MaxBatchOps/max(1, len(p.clients)))
-	taken := make(map[ClientID]int, min(len(p.clients), cfg.MaxBatchOps))
-	var beyond []*Bundle
+	d.ops, d.size = d.ops+len(b.Ops), d.size+b.Size()
+	d.ids, d.bundles = append(d.ids, b.Digest), append(d.bundles, b)
+	return true
+}
+
+// batch takes what the primary may propose, by arrival, but first no more of each client than an equal share: one
+// that asks for much keeps nobody waiting (rule 26). If a batch has no room for all, clients take turns: who was
+// served in this round waits until all others were.
+func (p *pool) batch(cfg *Config, r *Replica) ([]Digest, []*Bundle) {
+	d := &draft{cfg: cfg}
+	turns := p.waiting > cfg.MaxBatchOps || p.waitingBytes > cfg.MaxBatchBytes
+	beyond, full := p.takeShares(d, r, turns)
+	if len(d.ids) == 0 && len(beyond) > 0 { // all were served in this round
+		p.round++
+		beyond, full = p.takeShares(d, r, turns)
+	}
+	for _, b := range beyond {
+		if full || !d.take(b) {
+			break
+		}
+	}
+	return d.ids, d.bundles
+}
+
+// takeShares takes the share of each client whose turn it is, and returns what is beyond it, by arrival. full: no
+// more fits.
+func (p *pool) takeShares(d *draft, r *Replica, turns bool) (beyond []*Bundle, full bool) {
+	share := max(1, d.cfg.MaxBatchOps/max(1, len(p.clients)))
+	taken := make(map[ClientID]int, min(len(p.clients), d.cfg.MaxBatchOps))
 	for _, stage := range [...]*stage{&p.passed, &p.fresh} {
 		for x, next := stage.head, (*pending)(nil); x != nil; x = next {
 			next = x.next
@@ -70,22 +97,18 @@ func (p *pool) batch(cfg *Config, r *Replica) (ids []Digest, bundles []*Bundle) 
 			}
 			n := taken[x.bundle.Client]
 			switch {
-			case n > 0 && n+max(1, len(x.bundle.Ops)) > share:
+			case turns && n == 0 && x.owner.round == p.round+1, n > 0 && n+max(1, len(x.bundle.Ops)) > share:
 				beyond = append(beyond, x.bundle)
-				taken[x.bundle.Client] = cfg.MaxBatchOps + 1 // what it asked for later waits too
-			case !take(x.bundle):
-				return ids, bundles
+				taken[x.bundle.Client] = d.cfg.MaxBatchOps + 1 // what it asked for later waits too
+			case !d.take(x.bundle):
+				return beyond, true
 			default:
+				x.owner.round = p.round + 1
 				taken[x.bundle.Client] = n + max(1, len(x.bundle.Ops))
 			}
 		}
 	}
-	for _, b := range beyond {
-		if !take(b) {
-			break
-		}
-	}
-	return ids, bundles
+	return beyond, false
 }
 
 // ready tells whether the primary may propose a bundle: its signature holds, and it is not decided.

@@ -448,3 +448,32 @@ func TestRule23ARequestBindsItsCluster(t *testing.T) {
 		t.Error("a signature for another cluster holds here")
 	}
 }
+
+// Where a batch holds fewer bundles than there are clients, they take turns: what one asked for long before keeps
+// nobody else waiting.
+func TestRule26ClientsTakeTurns(t *testing.T) {
+	c := started(t, 4, func(cfg *bft.Config) { cfg.MaxBatchOps, cfg.MaxBundleOps, cfg.Pipeline = 1, 1, 1 })
+	c.commit(1)
+	flood := make([]*bft.Bundle, 12)
+	for i := range flood {
+		flood[i] = c.bundle(counter.Add(1))
+		c.give(flood[i])
+	}
+	late := c.bundleOf(c.ring.NewKey([32]byte{61}), 0, 1, counter.Add(1))
+	c.give(late)
+	c.passUntil(5*bft.Second, "all are executed", func() bool { return c.hosts[1].info().Executed >= bft.Seq(1+len(flood)+1) })
+	var order []bft.Digest
+	for _, b := range c.hosts[1].batches {
+		for _, x := range b.Bundles {
+			order = append(order, x.Digest)
+		}
+	}
+	if at := slices.Index(order, late.Digest); at < 0 || at > 4 {
+		t.Errorf("the late one was number %d of %d", at, len(order))
+	}
+	for i := range flood[1:] {
+		if slices.Index(order, flood[i].Digest) > slices.Index(order, flood[i+1].Digest) {
+			t.Errorf("the flood lost its order at %d", i)
+		}
+	}
+}

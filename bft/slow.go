@@ -35,8 +35,11 @@ type punctual struct {
 	quick   int  // quick ones in a row
 	empty   int  // ones in a row in which nothing was ordered
 	doubled uint // how often the tolerance has been doubled
-	// agreeing is how long agreement takes, smoothed.
-	agreeing Time
+	// agreeing is how long agreement takes, smoothed; agreements is how many there were in this window, and agreedIn what
+	// they took together.
+	agreeing   Time
+	agreements int
+	agreedIn   Time
 }
 
 // waited is how many bundles of a client were ordered, and their waits together.
@@ -80,7 +83,7 @@ func (t *punctual) begin(now Time) {
 	if t.slow > 0 && t.doubled < maxDoubled {
 		t.doubled++
 	}
-	t.from, t.slow, t.quick, t.empty, t.agreeing = now, 0, 0, 0, 0
+	t.from, t.slow, t.quick, t.empty, t.agreeing, t.agreements, t.agreedIn = now, 0, 0, 0, 0, 0, 0
 	clear(t.waits)
 }
 
@@ -97,6 +100,7 @@ func (t *punctual) late(tolerated Time) (late int) {
 // agreed notes how long a number took from this replica's acceptance until it was committed. What it waited for
 // numbers below is not agreement.
 func (t *punctual) agreed(took Time) {
+	t.agreements, t.agreedIn = t.agreements+1, t.agreedIn+took
 	if t.agreeing == 0 {
 		t.agreeing = took
 	}
@@ -111,7 +115,12 @@ func (t *punctual) agreed(took Time) {
 // third of what the primary can make of it.
 func (r *Replica) tolerated() Time {
 	t := &r.pool.punctual
-	return max(slowTrips*r.quorumRTT(), r.cfg.SuspectFloor/slowShare, slowAgreements*t.agreeing) << t.doubled
+	// A stall of the disk is in both: what is judged is compared with agreement in the same time.
+	agreeing := t.agreeing
+	if t.agreements > 0 {
+		agreeing = max(agreeing, t.agreedIn/Time(t.agreements))
+	}
+	return max(slowTrips*r.quorumRTT(), r.cfg.SuspectFloor/slowShare, slowAgreements*agreeing) << t.doubled
 }
 
 // judge judges the primary at the end of each window.
@@ -123,7 +132,7 @@ func (r *Replica) judge() {
 	}
 	clients, tolerated := len(t.waits), r.tolerated()
 	late, less := t.late(tolerated), t.late(tolerated/2)
-	t.from = p.slotTime
+	t.from, t.agreements, t.agreedIn = p.slotTime, 0, 0
 	clear(t.waits)
 	switch {
 	case clients == 0: // nothing was ordered: rule 13 times that
