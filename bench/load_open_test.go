@@ -266,3 +266,19 @@ func TestOpenLimit(t *testing.T) {
 		t.Errorf("limits %v, want %v", got, want)
 	}
 }
+
+// A timer that comes a little late, as every one does, costs no operation at the end of the measured time: an open loop that kept up
+// all along is not told that its rate is too high.
+func TestOpenLoopDoesNotMissItsLastOperations(t *testing.T) {
+	v := newVirtual(&Options{Clients: 2, Rate: 10_000, Arrivals: ArrivalsEven, Duration: time.Second}, 100_000)
+	v.l.pacer.wait = func(until int64) {
+		v.at = until + int64(300*time.Microsecond)
+		if v.at >= v.l.clock.to {
+			v.l.stop.Store(true)
+		}
+	}
+	v.l.pacer.run()
+	if o := v.l.openTally(); o.shed != 0 {
+		t.Errorf("%d of %d operations count as never submitted", o.shed, o.offered)
+	}
+}
