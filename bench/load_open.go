@@ -114,7 +114,7 @@ func (p *pacer) run() {
 			return // cancelled
 		}
 		// What was due within a timer's slack before the end is not missed, but late like everything else.
-		missed := over && l.clock.now()-at > int64(timerSlack)
+		missed := over && l.clock.now()-at >= int64(timerSlack)
 		if l.clock.measures(at) {
 			p.offered++
 			if missed {
