@@ -33,10 +33,14 @@ func (r *Replica) propose() {
 // fewOutstanding is the number of operations below which load is light.
 const fewOutstanding = 64
 
+// gatherShare is what part of the suspect floor a request may wait beside proposals in flight.
+const gatherShare = 4
+
 // worthwhile tells whether what waits is enough for a proposal beside those in flight. With
 // nothing in flight anything is. Beside others, half of what was lately outstanding at once, or half of what a
 // proposal holds: so the pipeline stays filled, and yet under load batches are few and large. With few outstanding a
-// quarter will do: then it is latency that counts.
+// quarter will do: then it is latency that counts. And nothing waits for company for so long that backups, who
+// know of it too, would begin to wonder (rule 14).
 func (r *Replica) worthwhile() bool {
 	p := &r.pool
 	p.peak = max(p.peak, float64(p.ops))
@@ -44,7 +48,19 @@ func (r *Replica) worthwhile() bool {
 	if p.peak < fewOutstanding {
 		share = p.peak / 4
 	}
-	return r.inFlight() == 0 || float64(p.waiting) >= share || p.waitingBytes >= r.cfg.MaxBatchBytes/2
+	return r.inFlight() == 0 || float64(p.waiting) >= share || p.waitingBytes >= r.cfg.MaxBatchBytes/2 ||
+		p.waiting > 0 && r.now-p.oldest() >= r.cfg.SuspectFloor/gatherShare
+}
+
+// oldest is when the bundle came that has waited longest.
+func (p *pool) oldest() Time {
+	at := Time(1<<63 - 1)
+	for _, s := range [...]*stage{&p.passed, &p.fresh} {
+		if s.head != nil {
+			at = min(at, s.head.born)
+		}
+	}
+	return at
 }
 
 // draft is a batch that is being put together.

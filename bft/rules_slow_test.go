@@ -245,3 +245,39 @@ func TestRule14ComplaintsEnd(t *testing.T) {
 		t.Fatalf("view %d: one living replica complains, and one that has been gone for a minute%s", v, c.describe())
 	}
 }
+
+// While agreement takes its time the primary gathers, but not for so long that a backup would find a request left out.
+func TestRule14GatheringIsNotSlowness(t *testing.T) {
+	c := started(t, 4, nil)
+	c.commit(1)
+	c.pass(bft.Second)
+	hold := false
+	c.dropWhen = func(l letter) bool { return hold && l.kind() == bft.TypeVotes }
+	s := &slowed{cluster: c}
+	given := 0
+	give := func(k int) {
+		for range k {
+			s.next++
+			s.give(s.bundleOf(s.ring.NewKey([32]byte{7, byte(s.next)}), 0, 1, counter.Add(1)))
+		}
+		given += k
+	}
+	executed := func() (n int) {
+		for _, b := range c.hosts[1].batches {
+			n += len(b.Bundles)
+		}
+		return n - 1
+	}
+	give(60) // so many at once make two more not worth a proposal
+	c.passUntil(bft.Second, "all are executed", func() bool { return executed() == given })
+	hold = true
+	give(1)
+	c.settle()
+	give(2)
+	c.pass(c.cfg.SuspectFloor * 5 / 2)
+	if v := s.highestView(); v != 0 {
+		t.Fatalf("view %d: what the primary gathers is taken for left out", v)
+	}
+	hold = false
+	c.passUntil(2*bft.Second, "all are executed", func() bool { return executed() == given })
+}
