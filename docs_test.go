@@ -164,7 +164,7 @@ const (
 // volatile is what may differ between the document and a run. In cmp they are equal; in bind
 // they stand for each other from then on.
 var (
-	volatile = regexp.MustCompile(`\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ|127\.0\.0\.1:\d+|\b[0-9a-f]{64}\b|\b[0-9a-f]{8}\b|\b[a-z2-7]{4}(-[a-z2-7]{4}){3}\b|\b\d+\.\d+s\b|\bview \d+\b|\b\d{4,7}\b`)
+	volatile = regexp.MustCompile(`\bprocess \d{1,7}\b|\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ|127\.0\.0\.1:\d+|\b[0-9a-f]{64}\b|\b[0-9a-f]{8}\b|\b[a-z2-7]{4}(-[a-z2-7]{4}){3}\b|\b\d+\.\d+s\b|\bview \d+\b|\b\d{4,7}\b`)
 	unbound  = regexp.MustCompile(`^(\d+\.\d+s|view \d+|.*Z)$`)
 	number   = regexp.MustCompile(`\d+(\.\d+)?([nµm]?s)?`)
 	address  = regexp.MustCompile(`127\.0\.0\.1:\d+`)

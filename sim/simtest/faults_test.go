@@ -260,11 +260,13 @@ func TestRunFindsPlantedBugs(t *testing.T) {
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			errs := found(t, fault, 2)
-			if len(errs) == 0 || !strings.Contains(errs[0], want) {
+			// Not every seed has what it takes, such as a snapshot that is restored.
+			errs := found(t, fault, 6)
+			at := slices.IndexFunc(errs, func(e string) bool { return strings.Contains(e, want) })
+			if at < 0 {
 				t.Fatalf("found %q, want %q", errs, want)
 			}
-			t.Log(errs[0])
+			t.Log(errs[at])
 		})
 	}
 }
