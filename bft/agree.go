@@ -380,7 +380,7 @@ func (r *Replica) deliver() {
 		}
 		r.delivered++
 		if s.accepted && !s.inO && s.pre.view == r.view {
-			r.pool.punctual.agreed(s.doneAt - s.votedAt)
+			r.pool.punctual.agreed(max(0, s.doneAt-s.votedAt)) // a certificate may come before the vote
 			r.pool.turned(s.bundles, r.now-s.doneAt)
 		}
 		r.out.execute = append(r.out.execute, &Batch{Seq: s.seq, View: s.done.view, Proposal: s.done.prop, Digest: s.done.prop.Digest(),

@@ -29,7 +29,7 @@ type pool struct {
 	parkedOps, parkedBytes int
 	waiting                int     // of those in fresh and passed
 	waitingBytes           int     // likewise
-	round                  uint64  // in which every client has its turn, see batch
+	turn                   uint64  // counts batches
 	peak                   float64 // of ops, decaying
 	bytes                  int
 	// slotTime advances while the primary has room to propose: only then does it owe us (rule 14).
@@ -51,7 +51,9 @@ type clientPool struct {
 	order []*pending
 	ops   int
 	bytes int
-	round uint64 // 1 more than that in which it was last served, see batch
+	// turn is the batch in which it was last served or, if it came later, the one before which it came; listed is the
+	// one for which it was last listed. See batch.
+	turn, listed uint64
 }
 
 type pending struct {
@@ -251,10 +253,10 @@ func (p *pool) newClient() *clientPool {
 	if k := len(p.spare); k > 0 {
 		c := p.spare[k-1]
 		p.spare = p.spare[:k-1]
-		c.round = 0
+		c.turn = p.turn
 		return c
 	}
-	return &clientPool{}
+	return &clientPool{turn: p.turn}
 }
 
 func (p *pool) dropClient(id ClientID, c *clientPool) {

@@ -1,5 +1,10 @@
 package bft
 
+import (
+	"cmp"
+	"slices"
+)
+
 // inFlight is the number of proposals that are not committed yet.
 func (r *Replica) inFlight() Seq {
 	if r.nextSeq <= r.delivered+1 {
@@ -66,9 +71,14 @@ func (p *pool) oldest() Time {
 // draft is a batch that is being put together.
 type draft struct {
 	cfg       *Config
+	share     int // operations of one client
+	turn      uint64
+	taken     map[ClientID]int
 	ops, size int
 	ids       []Digest
 	bundles   []*Bundle
+	beyond    []*Bundle // of the shares
+	full      bool
 }
 
 // take adds a bundle; false if it does not fit. The first one always does.
@@ -81,50 +91,73 @@ func (d *draft) take(b *Bundle) bool {
 	return true
 }
 
+// consider takes a bundle if its client has not had its share, or notes it as beyond that.
+func (d *draft) consider(x *pending) {
+	n := d.taken[x.bundle.Client]
+	switch {
+	case n > 0 && n+max(1, len(x.bundle.Ops)) > d.share:
+		d.beyond = append(d.beyond, x.bundle)
+		d.taken[x.bundle.Client] = d.cfg.MaxBatchOps + 1 // what it asked for later waits too
+	case !d.take(x.bundle):
+		d.full = true
+	default:
+		x.owner.turn = d.turn
+		d.taken[x.bundle.Client] = n + max(1, len(x.bundle.Ops))
+	}
+}
+
 // batch takes what the primary may propose, by arrival, but first no more of each client than an equal share: one
 // that asks for much keeps nobody waiting (rule 26). If a batch has no room for all, clients take turns: who was
-// served in this round waits until all others were.
+// served, or came, longest ago is first.
 func (p *pool) batch(cfg *Config, r *Replica) ([]Digest, []*Bundle) {
-	d := &draft{cfg: cfg}
-	turns := p.waiting > cfg.MaxBatchOps || p.waitingBytes > cfg.MaxBatchBytes
-	beyond, full := p.takeShares(d, r, turns)
-	if len(d.ids) == 0 && len(beyond) > 0 { // all were served in this round
-		p.round++
-		beyond, full = p.takeShares(d, r, turns)
+	p.turn++
+	d := &draft{cfg: cfg, share: max(1, cfg.MaxBatchOps/max(1, len(p.clients))), turn: p.turn,
+		taken: make(map[ClientID]int, min(len(p.clients), cfg.MaxBatchOps))}
+	if p.waiting > cfg.MaxBatchOps || p.waitingBytes > cfg.MaxBatchBytes {
+		p.takeInTurn(d, r)
+	} else {
+		p.takeByArrival(d, r)
 	}
-	for _, b := range beyond {
-		if full || !d.take(b) {
+	for _, b := range d.beyond {
+		if d.full || !d.take(b) {
 			break
 		}
 	}
 	return d.ids, d.bundles
 }
 
-// takeShares takes the share of each client whose turn it is, and returns what is beyond it, by arrival. full: no
-// more fits.
-func (p *pool) takeShares(d *draft, r *Replica, turns bool) (beyond []*Bundle, full bool) {
-	share := max(1, d.cfg.MaxBatchOps/max(1, len(p.clients)))
-	taken := make(map[ClientID]int, min(len(p.clients), d.cfg.MaxBatchOps))
+func (p *pool) takeByArrival(d *draft, r *Replica) {
 	for _, stage := range [...]*stage{&p.passed, &p.fresh} {
-		for x, next := stage.head, (*pending)(nil); x != nil; x = next {
+		for x, next := stage.head, (*pending)(nil); x != nil && !d.full; x = next {
 			next = x.next
-			if !r.ready(x) {
-				continue
-			}
-			n := taken[x.bundle.Client]
-			switch {
-			case turns && n == 0 && x.owner.round == p.round+1, n > 0 && n+max(1, len(x.bundle.Ops)) > share:
-				beyond = append(beyond, x.bundle)
-				taken[x.bundle.Client] = d.cfg.MaxBatchOps + 1 // what it asked for later waits too
-			case !d.take(x.bundle):
-				return beyond, true
-			default:
-				x.owner.round = p.round + 1
-				taken[x.bundle.Client] = n + max(1, len(x.bundle.Ops))
+			if r.ready(x) {
+				d.consider(x)
 			}
 		}
 	}
-	return beyond, false
+}
+
+func (p *pool) takeInTurn(d *draft, r *Replica) {
+	var owners []*clientPool
+	for _, stage := range [...]*stage{&p.passed, &p.fresh} {
+		for x := stage.head; x != nil; x = x.next {
+			if x.owner.listed != p.turn {
+				x.owner.listed = p.turn
+				owners = append(owners, x.owner)
+			}
+		}
+	}
+	slices.SortStableFunc(owners, func(a, b *clientPool) int { return cmp.Compare(a.turn, b.turn) })
+	for _, c := range owners {
+		for _, x := range slices.Clone(c.order) { // ready may drop one
+			if d.full {
+				return
+			}
+			if (x.stage == &p.passed || x.stage == &p.fresh) && r.ready(x) {
+				d.consider(x)
+			}
+		}
+	}
 }
 
 // ready tells whether the primary may propose a bundle: its signature holds, and it is not decided.
