@@ -50,6 +50,7 @@ func (h handler) PeerState(id int, up bool) {
 	} else {
 		log.Warnf("lost the connection to %s", h.n.opts.Names[id])
 	}
+	h.n.tellQuorum()
 }
 
 // FromPeer decodes a frame of a member and has it verified.

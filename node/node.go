@@ -60,6 +60,7 @@ type Node struct {
 	queries *queries
 	metrics *metrics
 	status  statusCache
+	quorum  quorumWatch
 
 	// What the core last said of itself, for others.
 	info            atomic.Pointer[bft.Info]
@@ -99,6 +100,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		n.stop()
 	}()
 	log.Infof("%s of cluster %s runs on %s, executed %d", o.Names[o.Core.Self], o.Core.Cluster.Short(), n.Addr(), n.executed.Load())
+	n.tellQuorum()
 	return n, nil
 }
 

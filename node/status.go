@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"runtime/debug"
 	"sync"
@@ -128,12 +129,12 @@ func (n *Node) state(info *bft.Info, now bft.Time, reached int) (state, why stri
 		return StateAwaiting, "it signs nothing: " + info.Amnesiac
 	case info.Diverged != "":
 		return StateAwaiting, "it repairs its state: " + info.Diverged
+	case reached < q:
+		return StateAwaiting, fmt.Sprintf("it waits for a quorum: %d of %d replicas are heard, itself included, and %d are needed", reached, n.opts.Core.N(), q)
 	case info.Starting:
 		return StateAwaiting, "it waits to hear what others hold signed by it"
 	case info.Changing:
 		return StateAwaiting, "a view change is under way"
-	case reached < q:
-		return StateAwaiting, "too few peers are heard for a quorum"
 	}
 	return StateActive, ""
 }
