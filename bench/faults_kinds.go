@@ -101,15 +101,21 @@ func fixed(d time.Duration) func(*config.Manifest) time.Duration {
 // floorDelay is what backups always tolerate.
 func floorDelay(m *config.Manifest) time.Duration { return time.Duration(m.Protocol.SuspectFloor) }
 
-// toleratedDelay is a share of what backups may tolerate at most. They let a request wait for d before they pass it on to the
-// primary, and for d again before they leave it (rule 14). Within that time falls also what an operation takes without the
-// delay, which follows from throughput and outstanding operations, by Little's law. Requests that find the pipeline
-// full wait for a place in it besides, so that at some loads only half as much is tolerated.
+// toleratedDelay is a share of what backups may tolerate at most (rule 14). They let a request wait for d before they
+// pass it on to the primary, and for d again before they leave it, and requests in the mean for much less. Within d falls
+// also what an operation takes without the delay, which follows from throughput and outstanding operations, by
+// Little's law.
 func (r *faultRun) toleratedDelay(reports []replicaReport) time.Duration {
-	d := time.Duration(0)
+	d, mean := time.Duration(0), time.Duration(0)
 	for i := range reports {
-		if v := time.Duration(reports[i].SuspectAfterMillis) * time.Millisecond; i != r.primary && (d == 0 || v < d) {
+		if i == r.primary {
+			continue
+		}
+		if v := time.Duration(reports[i].SuspectAfterMillis) * time.Millisecond; d == 0 || v < d {
 			d = v
+		}
+		if v := time.Duration(reports[i].SuspectMeanMillis * float64(time.Millisecond)); mean == 0 || v < mean {
+			mean = v
 		}
 	}
 	if d == 0 {
@@ -117,10 +123,15 @@ func (r *faultRun) toleratedDelay(reports []replicaReport) time.Duration {
 	}
 	s := faultSeries{counts: r.load.counts()}
 	now := time.Duration(r.load.now())
-	return tolerable(d, s.between(now-r.fo.Before, now), r.o.Clients*r.o.Depth, r.share).Round(time.Millisecond)
+	delay := tolerable(d, s.between(now-r.fo.Before, now), r.o.Clients*r.o.Depth, r.share)
+	if mean > 0 {
+		delay = min(delay, time.Duration(r.share*float64(mean)))
+	}
+	return delay.Round(time.Millisecond)
 }
 
-// tolerable is a share of the delay for a d, a throughput and a number of outstanding operations; at least a tenth of d.
+// tolerable is a share of the delay that d allows, for a throughput and a number of outstanding operations; at least
+// a tenth of d.
 func tolerable(d time.Duration, rate float64, outstanding int, share float64) time.Duration {
 	usual := 0.0
 	if rate > 0 {

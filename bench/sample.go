@@ -30,6 +30,8 @@ type replicaReport struct {
 	State   string `json:"state"`
 	// SuspectAfterMillis is d of rule 14.
 	SuspectAfterMillis int64 `json:"suspect_after_millis"`
+	// SuspectMeanMillis is what is tolerated in the mean.
+	SuspectMeanMillis float64 `json:"suspect_mean_millis"`
 
 	local bool // a process of this machine
 }

@@ -128,7 +128,7 @@ func (c *Checker) FromClient(client ClientID, frame []byte) (*Unverified, error)
 		u Unverified
 		q request
 	})
-	in.q = request{bundle: b, heard: true, replier: ReplicaID(p.Replier)}
+	in.q = request{bundle: b, heard: true, replier: ReplicaID(p.Replier), asked: p.Asked}
 	in.u = Unverified{kind: TypeRequest, msg: &in.q}
 	return &in.u, nil
 }
@@ -140,6 +140,12 @@ func (u *Unverified) Request() (*Bundle, ReplicaID) {
 		return q.bundle, q.replier
 	}
 	return nil, 0
+}
+
+// Asks tells whether a client's Request asks this member to answer it.
+func (u *Unverified) Asks(id ReplicaID) bool {
+	q, ok := u.msg.(*request)
+	return ok && (q.asked == 0 || id < MaxMembers && q.asked>>id&1 != 0)
 }
 
 var peerDecoders = [typeEnd]func(*Checker, *Unverified, []byte) error{

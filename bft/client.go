@@ -165,6 +165,7 @@ type Client struct {
 
 	up      uint64 // bit i: replica i can be reached, as far as the host knows
 	replier ReplicaID
+	asked   repliers
 	kept    []int // by replica: bytes of results kept
 
 	calls, bytes int
@@ -185,7 +186,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{cfg: cfg, need: WeakQuorum(cfg.N), quorum: Quorum(cfg.N), next: 1, due: never,
-		up: ^uint64(0) >> (64 - cfg.N), kept: make([]int, cfg.N)}
+		up: ^uint64(0) >> (64 - cfg.N), asked: repliers{shunned: make([]shunned, cfg.N)}, kept: make([]int, cfg.N)}
 	// Clients begin with different repliers, which spreads the load of full results.
 	c.replier = ReplicaID(cfg.Key[0]) % ReplicaID(cfg.N)
 	return c, nil
@@ -278,7 +279,11 @@ func (c *Client) Tick(now, clock Time) {
 	}
 	c.endCalls(func(_ CallID, deadline Time) bool { return deadline <= c.now })
 	for _, b := range c.bundles {
-		if b.signed && b.retryAt <= c.now {
+		switch {
+		case !b.signed || b.retryAt > c.now:
+		case b.asked != c.all():
+			c.widen(b)
+		default:
 			c.retry(b)
 		}
 	}
@@ -333,7 +338,7 @@ func (c *Client) ReplicaUp(id ReplicaID) {
 	}
 	for _, b := range c.bundles {
 		if b.signed {
-			c.send(id, RequestFrame(&b.Bundle, b.replier))
+			c.send(id, AskingFrame(&b.Bundle, b.replier, b.asked))
 		}
 	}
 	for _, q := range c.queries {
@@ -351,8 +356,8 @@ func (c *Client) ReplicaDown(id ReplicaID) {
 	c.up &^= 1 << id
 	c.rotate(id)
 	for _, b := range c.bundles {
-		if b.signed && b.replier == id {
-			b.retryAt = c.now // nobody else would send the results in full
+		if b.signed && (b.replier == id || b.asked != c.all() && b.asked>>id&1 != 0) {
+			b.retryAt = c.now // nobody else would send the results in full, or answer
 		}
 	}
 	for _, q := range c.queries {

@@ -2,6 +2,7 @@ package bft
 
 import (
 	"fmt"
+	"math/bits"
 	"sort"
 
 	"github.com/baluarte-bft/baluarte/crypto"
@@ -31,8 +32,12 @@ type sentBundle struct {
 	signed   bool
 
 	votes []resultVote // by replica
-	// replier is named in the last request: one member, or Everyone.
+	// replier is named in the last request: one member, or Everyone. asked is who shall answer at all.
 	replier ReplicaID
+	asked   uint64
+	retried bool
+	blamed  bool   // one that was asked was silent while others answered
+	quick   uint64 // who first said alike
 	sentAt  Time
 	// matchedAt is when f+1 alike were first counted, if matched.
 	matchedAt Time
@@ -169,9 +174,8 @@ func (c *Client) Signed(id uint64, sig crypto.Signature) {
 		b := c.bundles[i]
 		if b.signID == id && !b.signed {
 			b.Signature, b.signed = sig, true
-			b.replier, b.sentAt, b.retryAt = c.replier, c.now, c.now+b.backoff
-			c.wakeAt(b.retryAt)
-			c.send(Everyone, RequestFrame(&b.Bundle, b.replier))
+			c.choose(b)
+			c.send(Everyone, AskingFrame(&b.Bundle, b.replier, b.asked))
 			return
 		}
 	}
@@ -180,7 +184,7 @@ func (c *Client) Signed(id uint64, sig crypto.Signature) {
 // retry sends b again, the same bytes to all, and asks all for the full results (rule 28).
 func (c *Client) retry(b *sentBundle) {
 	c.rotate(b.replier)
-	b.replier, b.busy = Everyone, 0
+	b.replier, b.asked, b.busy, b.retried = Everyone, c.all(), 0, true
 	b.backoff = min(2*b.backoff, c.cfg.MaxRetry)
 	b.retryAt = c.now + b.backoff
 	c.wakeAt(b.retryAt)
@@ -238,8 +242,15 @@ func (c *Client) onReply(from ReplicaID, frame []byte) error {
 	}
 	results := m.Results
 	c.vote(&b.votes[from], from, key, results, len(frame))
-	if alike(b.votes, key) < c.need {
+	who := alike(b.votes, key)
+	if bits.OnesCount64(who) < c.need {
+		if c.disagree(b) {
+			c.widen(b)
+		}
 		return nil
+	}
+	if b.quick == 0 {
+		b.quick = who
 	}
 	if results == nil {
 		results = fullResults(b.votes, key)
@@ -254,6 +265,7 @@ func (c *Client) onReply(from ReplicaID, frame []byte) error {
 		c.notFinal(b)
 	default:
 		c.judgeReplier(b, key, results)
+		c.learn(b, key)
 		c.accept(i, m.Session, results)
 	}
 	return nil
@@ -278,16 +290,6 @@ func (c *Client) forget(votes []resultVote) {
 		c.kept[i] -= votes[i].size
 		votes[i] = resultVote{}
 	}
-}
-
-func alike(votes []resultVote, key voteKey) int {
-	n := 0
-	for i := range votes {
-		if votes[i].cast && votes[i].key == key {
-			n++
-		}
-	}
-	return n
 }
 
 func fullResults(votes []resultVote, key voteKey) [][]byte {

@@ -62,7 +62,9 @@ func (s *scenario) transmit(lossless bool) {
 				}
 				continue
 			}
-			s.net = append(s.net, inFlight{id, s.r.cluster.answer(s.r, id, m.Frame)})
+			if answer := s.r.cluster.answer(s.r, id, m.Frame); answer != nil {
+				s.net = append(s.net, inFlight{id, answer})
+			}
 		}
 	}
 }
@@ -104,7 +106,8 @@ func (s *scenario) lie(id ReplicaID, frame []byte) []byte {
 		}
 		return ReplyFrame(id, 0, b, max(1, b.Session), lies, ReplicaID(rapid.IntRange(0, 3).Draw(s.T, "form")))
 	}
-	return s.r.cluster.answer(s.r, id, frame)
+	d := s.r.cluster.execute(b)
+	return ReplyFrame(id, 0, b, d.session, d.results, replier)
 }
 
 // arrive hands some of what is under way to the client, in any order, some of it twice.

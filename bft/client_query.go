@@ -3,6 +3,7 @@ package bft
 import (
 	"bytes"
 	"fmt"
+	"math/bits"
 )
 
 // sentQuery is a frame of reads of one consistency that await answers. It does not change the
@@ -176,7 +177,7 @@ func (c *Client) findQuery(id uint64) int {
 func (c *Client) count(i int, key voteKey) {
 	q := c.queries[i]
 	need := c.needOf(q.consistency)
-	if alike(q.votes, key) >= need {
+	if bits.OnesCount64(alike(q.votes, key)) >= need {
 		results := fullResults(q.votes, key)
 		if results == nil {
 			c.wantFullAnswer(q, key)
@@ -200,7 +201,7 @@ func (c *Client) count(i int, key voteKey) {
 	best := 0
 	for r := range q.votes {
 		if q.votes[r].cast {
-			best = max(best, alike(q.votes, q.votes[r].key))
+			best = max(best, bits.OnesCount64(alike(q.votes, q.votes[r].key)))
 		}
 	}
 	if best+silent < need && c.answered(q) >= need {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/baluarte-bft/baluarte/bft/bftpb"
 	"github.com/baluarte-bft/baluarte/crypto"
 )
 
@@ -20,6 +21,7 @@ type clientRig struct {
 	results  map[CallID]CallResult
 	requests []*Bundle // every request sent, decoded and checked
 	repliers []ReplicaID
+	asked    []uint64
 	queries  []*Query
 	now      Time
 }
@@ -83,7 +85,7 @@ func (r *clientRig) note(m Outbound) {
 	switch MessageType(m.Frame[0]) {
 	case TypeRequest:
 		b, replier := r.decodeRequest(m.Frame)
-		r.requests, r.repliers = append(r.requests, b), append(r.repliers, replier)
+		r.requests, r.repliers, r.asked = append(r.requests, b), append(r.repliers, replier), append(r.asked, askedBy(r.t, m.Frame))
 	case TypeQuery:
 		q, err := DecodeQuery(m.Frame, WindowOps, MaxBundleBytes)
 		if err != nil {
@@ -203,7 +205,20 @@ func toyResult(op []byte, place uint64) []byte {
 	return append(binary.BigEndian.AppendUint64([]byte{byte(ResultOK)}, place), op...)
 }
 
-// answer is what the correct replica id answers to a frame of the client.
+// askedBy is who shall answer a request.
+func askedBy(t testing.TB, frame []byte) uint64 {
+	t.Helper()
+	var p bftpb.Request
+	if err := p.UnmarshalVT(frame[1:]); err != nil {
+		t.Fatal(err)
+	}
+	if p.Asked == 0 {
+		return ^uint64(0)
+	}
+	return p.Asked
+}
+
+// answer is what the correct replica id answers to a frame of the client; nil: nothing.
 func (tc *toyCluster) answer(r *clientRig, id ReplicaID, frame []byte) []byte {
 	if MessageType(frame[0]) == TypeQuery {
 		q, err := DecodeQuery(frame, WindowOps, MaxBundleBytes)
@@ -214,6 +229,9 @@ func (tc *toyCluster) answer(r *clientRig, id ReplicaID, frame []byte) []byte {
 	}
 	b, replier := r.decodeRequest(frame)
 	d := tc.execute(b)
+	if asked := askedBy(r.t, frame); asked>>id&1 == 0 {
+		return nil
+	}
 	return ReplyFrame(id, 0, b, d.session, d.results, replier)
 }
 
@@ -233,8 +251,11 @@ func (r *clientRig) deliver() {
 		r.sent = nil
 		for _, m := range sent {
 			for id := range ReplicaID(r.c.cfg.N) {
-				if m.To == Everyone || m.To == id {
-					r.c.Step(id, r.cluster.answer(r, id, m.Frame))
+				if m.To != Everyone && m.To != id {
+					continue
+				}
+				if answer := r.cluster.answer(r, id, m.Frame); answer != nil {
+					r.c.Step(id, answer)
 				}
 			}
 		}

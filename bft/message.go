@@ -129,6 +129,7 @@ type request struct {
 	heard  bool // on the client's own channel
 	// replier is named to answer in full; for what is heard only.
 	replier ReplicaID
+	asked   uint64
 }
 
 // Bounds of single messages: what an honest replica sends stays below them.

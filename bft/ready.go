@@ -250,6 +250,8 @@ type Info struct {
 	Suspected View
 	// SuspectAfter is d of rule 14.
 	SuspectAfter Time
+	// SuspectMean is how long requests may wait for their proposal in the mean (rule 14).
+	SuspectMean Time
 	// Timeout is the request timeout with its present back-off.
 	Timeout Time
 }

@@ -210,7 +210,7 @@ func (r *Replica) Advance(d Done) {
 func (r *Replica) Info() Info {
 	return Info{View: r.view, Primary: r.primary(), Changing: r.changing, Starting: r.start.on, Stable: r.stable,
 		Executed: r.executed, Committed: r.delivered, Amnesiac: r.amnesiac, Diverged: r.diverged, Pending: len(r.pool.all),
-		InFlight: int(r.inFlight()), SuspectAfter: r.suspectAfter(), Timeout: r.timeout(),
+		InFlight: int(r.inFlight()), SuspectAfter: r.suspectAfter(), SuspectMean: r.tolerated(), Timeout: r.timeout(),
 		Suspicion: r.change.why, Suspected: r.change.left}
 }
 

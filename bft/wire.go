@@ -271,10 +271,14 @@ func (b *Bundle) appendRequest(p []byte, replier ReplicaID) []byte {
 	return appendUint(p, 3, uint64(replier))
 }
 
-// RequestFrame encodes a signed bundle for replicas. Replier is who shall answer in full.
-func RequestFrame(b *Bundle, replier ReplicaID) []byte {
-	size := 1 + b.requestSize(replier)
-	return finished(b.appendRequest(append(make([]byte, 0, size), byte(TypeRequest)), replier), size)
+// RequestFrame encodes a signed bundle for replicas, all of which shall answer. Replier is who shall answer in full.
+func RequestFrame(b *Bundle, replier ReplicaID) []byte { return AskingFrame(b, replier, 0) }
+
+// AskingFrame encodes a signed bundle for replicas of which those in asked shall answer: bit i is that of replica i,
+// 0 means all of them.
+func AskingFrame(b *Bundle, replier ReplicaID, asked uint64) []byte {
+	size := 1 + b.requestSize(replier) + sizeUint(asked)
+	return finished(appendUint(b.appendRequest(append(make([]byte, 0, size), byte(TypeRequest)), replier), 4, asked), size)
 }
 
 // request is the bundle as it stands in messages with several.

@@ -124,7 +124,7 @@ func (e *executor) reply(b *bft.Bundle, r *exec.Reply) {
 		return // a state that differs from the quorum's answers nobody (rule 22)
 	}
 	to, ok := e.n.routes.take(b.Digest)
-	if !ok {
+	if !ok || to.silent {
 		return
 	}
 	results := fit(r.Results, forgotten)

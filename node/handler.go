@@ -160,7 +160,7 @@ func (n *Node) request(c *transport.ClientConn, frame []byte) error {
 		n.busy(c, b)
 		return nil
 	}
-	n.routes.put(b.Digest, route{c, replier})
+	n.routes.put(b.Digest, route{c, replier, !u.Asks(n.opts.Core.Self)})
 	if !n.inbox.add(input{msg: v, from: fromClients, size: len(frame)}) {
 		n.busy(c, b)
 	}

@@ -15,10 +15,12 @@ const (
 	routesAge = 30 * time.Second
 )
 
-// route is where the reply to a bundle goes, and who was named to send it in full.
+// route is where the reply to a bundle goes, who was named to send it in full, and whether it is to be sent before the
+// client asks again.
 type route struct {
 	conn    *transport.ClientConn
 	replier bft.ReplicaID
+	silent  bool
 }
 
 // routes remembers on which connection each bundle came, in two generations: what is old and was

@@ -60,8 +60,10 @@ type Status struct {
 	Clients       int   `json:"clients"`  // connections
 	// SuspectAfterMillis is how long a primary with room to propose may take before this replica asks it again, and then
 	// leaves it, in milliseconds (d of rule 14).
-	SuspectAfterMillis int64        `json:"suspect_after_millis"`
-	Peers              []PeerStatus `json:"peers"` // the others
+	SuspectAfterMillis int64 `json:"suspect_after_millis"`
+	// SuspectMeanMillis is how long it lets requests wait in the mean, in milliseconds (rule 14).
+	SuspectMeanMillis float64      `json:"suspect_mean_millis"`
+	Peers             []PeerStatus `json:"peers"` // the others
 }
 
 // PeerStatus is what a replica sees of another.
@@ -96,6 +98,7 @@ func (n *Node) Status() Status {
 		Executed: n.executed.Load(), Committed: uint64(info.Committed), Stable: uint64(info.Stable),
 		Amnesiac: info.Amnesiac, Diverged: info.Diverged, UptimeSeconds: int64(now / bft.Second),
 		Pending: info.Pending, InFlight: info.InFlight, SuspectAfterMillis: int64(info.SuspectAfter / bft.Millisecond),
+		SuspectMeanMillis: float64(info.SuspectMean) / float64(bft.Millisecond),
 	}
 	if info.Primary == core.Self {
 		s.Role = "primary"

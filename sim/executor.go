@@ -236,6 +236,10 @@ func (x *executor) replies(bundles []*bft.Bundle, replies []exec.Reply) {
 		if h.honest() {
 			h.w.order.replied(h.id, r)
 		}
+		if _, silent := h.silent[bundles[i].Digest]; silent {
+			delete(h.silent, bundles[i].Digest)
+			continue
+		}
 		replier, ok := h.replier[r.Client]
 		if !ok {
 			replier = bft.Everyone

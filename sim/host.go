@@ -62,8 +62,10 @@ type host struct {
 	oath                           oath
 	// replier is who shall answer in full, as each client last said.
 	replier map[bft.ClientID]bft.ReplicaID
-	reads   map[bft.ReadID]*waitingRead
-	readID  bft.ReadID
+	// silent are the bundles that it shall not answer before their clients ask again.
+	silent map[bft.Digest]struct{}
+	reads  map[bft.ReadID]*waitingRead
+	readID bft.ReadID
 }
 
 type waitingRead struct {
@@ -135,6 +137,7 @@ func (h *host) start() {
 	h.life++
 	h.up, h.due, h.paused = true, false, 0
 	h.signFree, h.verifyFree, h.execFree = 0, 0, 0
+	h.silent = make(map[bft.Digest]struct{})
 	h.replier, h.reads = make(map[bft.ClientID]bft.ReplicaID), make(map[bft.ReadID]*waitingRead)
 	exec, err := newExecutor(h)
 	if err != nil {
@@ -199,7 +202,7 @@ func (h *host) crash() {
 	h.w.stats.Crashes++
 	h.up = false
 	h.life++
-	h.replica, h.exec, h.checker, h.replier, h.reads = nil, nil, nil, nil, nil
+	h.replica, h.exec, h.checker, h.replier, h.silent, h.reads = nil, nil, nil, nil, nil, nil
 	h.disk.crash()
 }
 
@@ -502,6 +505,10 @@ func (h *host) fromClient(m *message) {
 		if err != nil {
 			h.judge(m, err)
 			return
+		}
+		b, _ := u.Request()
+		if delete(h.silent, b.Digest); !u.Asks(h.id) {
+			h.silent[b.Digest] = struct{}{}
 		}
 		h.verify(m, u)
 	case bft.TypeQuery:

@@ -220,6 +220,7 @@ type Request struct {
 	Payload       []byte                 `protobuf:"bytes,1,opt,name=payload,proto3" json:"payload,omitempty"`
 	Signature     []byte                 `protobuf:"bytes,2,opt,name=signature,proto3" json:"signature,omitempty"`
 	Replier       uint32                 `protobuf:"varint,3,opt,name=replier,proto3" json:"replier,omitempty"` // who sends results in full; not signed, may change in a retry
+	Asked         uint64                 `protobuf:"varint,4,opt,name=asked,proto3" json:"asked,omitempty"`     // bit i: replica i shall answer; 0: all; not signed
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -271,6 +272,13 @@ func (x *Request) GetSignature() []byte {
 func (x *Request) GetReplier() uint32 {
 	if x != nil {
 		return x.Replier
+	}
+	return 0
+}
+
+func (x *Request) GetAsked() uint64 {
+	if x != nil {
+		return x.Asked
 	}
 	return 0
 }
@@ -1782,11 +1790,12 @@ const file_baluarte_proto_rawDesc = "" +
 	"operations\x12%\n" +
 	"\x0eanswered_below\x18\a \x01(\x04R\ransweredBelow\x12\x18\n" +
 	"\aexpires\x18\b \x01(\x10R\aexpires\x12\x14\n" +
-	"\x05close\x18\t \x01(\bR\x05close\"[\n" +
+	"\x05close\x18\t \x01(\bR\x05close\"q\n" +
 	"\aRequest\x12\x18\n" +
 	"\apayload\x18\x01 \x01(\fR\apayload\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x12\x18\n" +
-	"\areplier\x18\x03 \x01(\rR\areplier\"V\n" +
+	"\areplier\x18\x03 \x01(\rR\areplier\x12\x14\n" +
+	"\x05asked\x18\x04 \x01(\x04R\x05asked\"V\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04view\x18\x01 \x01(\x04R\x04view\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x12\n" +

@@ -1,0 +1,152 @@
+package bft
+
+import "math/bits"
+
+// A client believes what f+1 replicas say alike, so f+1 answers will do while nobody fails: it asks f+1 replicas to
+// answer, which have proven quick, and the others execute in silence. Whoever does not answer in time, or not alike, costs
+// one more round: then all are asked (rule 28).
+
+const (
+	// allAskedEach: one in so many bundles asks all, which shows who answers first and how long that takes.
+	allAskedEach = 64
+	// replyPatience is the multiple of that time after which all are asked, and replyFloor is added to it.
+	replyPatience = 4
+	replyFloor    = 10 * Millisecond
+	// maxShunned bounds the doubling of how many rounds of allAskedEach a replica is not asked after it failed.
+	maxShunned = 10
+)
+
+// repliers is who is asked to answer.
+type repliers struct {
+	set  uint64 // bit i: replica i; 0: all
+	sent uint64 // bundles so far
+	// took is how long bundles take whose answer all were asked for, smoothed; 0: not known.
+	took    Time
+	shunned []shunned // by replica
+}
+
+// shunned is until how many bundles were sent a replica is not chosen again, and how often it failed.
+type shunned struct {
+	until    uint64
+	failures uint
+}
+
+// all is the set of all replicas.
+func (c *Client) all() uint64 { return ^uint64(0) >> (64 - c.cfg.N) }
+
+// choose decides who shall answer a bundle that leaves now.
+func (c *Client) choose(b *sentBundle) {
+	p := &c.asked
+	p.sent++
+	if !c.isUp(c.replier) {
+		c.rotate(c.replier)
+	}
+	if p.set&c.up != p.set || p.set>>c.replier&1 == 0 {
+		p.set = 0
+	}
+	b.replier, b.asked = c.replier, p.set
+	if p.set == 0 || p.sent%allAskedEach == 0 {
+		b.asked = c.all()
+	}
+	b.sentAt, b.retryAt = c.now, c.now+b.backoff
+	if b.asked != c.all() {
+		b.retryAt = min(b.retryAt, c.now+replyPatience*p.took+replyFloor)
+	}
+	c.wakeAt(b.retryAt)
+}
+
+// widen asks those too who were to be silent, and all for the results in full.
+func (c *Client) widen(b *sentBundle) {
+	cast := uint64(0)
+	for i := range b.votes {
+		if b.votes[i].cast {
+			cast |= 1 << i
+		}
+	}
+	if cast != 0 { // else it is the cluster that is slow
+		c.shun(b.asked &^ cast)
+		b.blamed = true
+	}
+	c.asked.set = 0
+	silent := c.all() &^ b.asked
+	b.asked, b.replier = c.all(), Everyone
+	b.retryAt = max(b.sentAt+b.backoff, c.now+replyFloor)
+	c.wakeAt(b.retryAt)
+	frame := RequestFrame(&b.Bundle, Everyone)
+	for i := range ReplicaID(c.cfg.N) {
+		if silent>>i&1 != 0 {
+			c.send(i, frame)
+		}
+	}
+}
+
+// disagree tells whether all who were asked have answered, and more than f of them not alike, so that nothing is to be
+// waited for.
+func (c *Client) disagree(b *sentBundle) bool {
+	for i := range b.votes {
+		if b.asked>>i&1 != 0 && !b.votes[i].cast {
+			return false
+		}
+	}
+	return b.asked != c.all()
+}
+
+// shun has replicas not chosen for a while that doubles each time.
+func (c *Client) shun(who uint64) {
+	for i := range c.asked.shunned {
+		if x := &c.asked.shunned[i]; who>>i&1 != 0 && c.asked.sent >= x.until {
+			x.until = c.asked.sent + allAskedEach<<x.failures
+			x.failures = min(x.failures+1, maxShunned)
+		}
+	}
+}
+
+// learn takes from an accepted bundle who answers well.
+func (c *Client) learn(b *sentBundle, key voteKey) {
+	p := &c.asked
+	wrong := uint64(0)
+	for i := range b.votes {
+		if v := &b.votes[i]; v.cast && v.key != key {
+			wrong |= 1 << i
+		}
+	}
+	c.shun(wrong)
+	if b.asked != c.all() || b.retried {
+		return
+	}
+	switch took := c.now - b.sentAt; {
+	case b.blamed: // it is not what others take
+	case p.took == 0:
+		p.took = took
+	default:
+		p.took += (took - p.took) / 8
+	}
+	p.set = 0
+	for i := range p.shunned {
+		if b.quick>>i&1 != 0 && p.sent < p.shunned[i].until {
+			return
+		}
+	}
+	p.set = b.quick
+	switch v := &b.votes[c.replier]; {
+	case p.set>>c.replier&1 != 0:
+	case v.cast && v.key == key: // it was not the first, but did its part
+		p.set = p.set&(p.set-1) | 1<<c.replier
+	default: // clients differ, which spreads the load of full results
+		rest := p.set
+		for skip := int(c.cfg.Key[0]) % c.need; skip > 0; skip-- {
+			rest &= rest - 1
+		}
+		c.replier = ReplicaID(bits.TrailingZeros64(rest))
+	}
+}
+
+// alike is the set of those who said the same.
+func alike(votes []resultVote, key voteKey) (who uint64) {
+	for i := range votes {
+		if votes[i].cast && votes[i].key == key {
+			who |= 1 << i
+		}
+	}
+	return who
+}
