@@ -19,6 +19,7 @@ var clientParts = []part{
 	{name: "sent", fields: []string{"bundles", "spare"}},
 	{name: "queries", fields: []string{"queries"}},
 	{name: "kept", fields: []string{"kept"}},
+	{name: "repliers", fields: []string{"asked.shunned"}},
 	{name: "outbox", fields: []string{"ready.Sign", "ready.Messages", "ready.Results", "spent.Sign", "spent.Messages", "spent.Results"},
 		why: "it is handed to the host, and let go of at the next Ready"},
 }
@@ -49,5 +50,6 @@ func BoundClient(cfg *bft.ClientConfig) Formula {
 			of["sentQuery"] + n*of["resultVote"] + 3*pointerBytes + entry + frame(int64(c.MaxBundleBytes))},
 		{"queries", "results in full", "keptPerReplica bytes of replies and answers", PerPeer, 1, frame(keptPerReplica) + maxQueries*ops*24},
 		{"kept", "bytes kept", "a number for each replica", Shared, n, 8},
+		{"repliers", "those that failed", "an entry for each replica", Shared, n, of["shunned"]},
 	}}
 }
