@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -12,11 +13,19 @@ import (
 )
 
 // Frames of the host, beside those of package bft: a question without a body, and its answer, a
-// Status in JSON. Clients and members may ask.
+// Status in JSON. Clients and members may ask. Members send each other heartbeats. A client may ask who is active, and is told
+// whenever that changes: 8 bytes, big-endian, bit i set if the replica holds member i for active.
 const (
-	FrameStatusRequest = 0x80
-	FrameStatus        = 0x81
+	FrameStatusRequest  = 0x80
+	FrameStatus         = 0x81
+	FrameHeartbeat      = 0x82
+	FrameMembersRequest = 0x83
+	FrameMembers        = 0x84
 )
+
+func membersFrame(active uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{FrameMembers}, active)
+}
 
 const (
 	// quarantineTime is how long the frames of a peer are dropped after one that no honest
@@ -45,6 +54,7 @@ type handler struct{ n *Node }
 func (h handler) PeerState(id int, up bool) {
 	<-h.n.up
 	h.n.peers[id].up.Store(up)
+	h.n.watch.wired(id, up)
 	if up {
 		log.Infof("connected to %s", h.n.opts.Names[id])
 	} else {
@@ -59,12 +69,19 @@ func (h handler) FromPeer(id int, frame []byte) {
 	<-n.up
 	now := n.now()
 	p.heard.Store(int64(now))
+	n.watch.heard(id)
 	if int64(now) < p.quarantine.Load() {
 		p.dropped.Add(1)
 		return
 	}
 	if frame[0] == FrameStatusRequest {
 		n.net.Send(id, n.statusFrame())
+		return
+	}
+	if frame[0] == FrameHeartbeat {
+		if err := n.watch.heartbeat(id, frame); err != nil {
+			n.accuse(id, err)
+		}
 		return
 	}
 	kind := bft.MessageType(frame[0])
@@ -124,6 +141,8 @@ func (h handler) FromClient(c *transport.ClientConn, frame []byte) {
 	switch frame[0] {
 	case FrameStatusRequest:
 		c.Send(n.statusFrame())
+	case FrameMembersRequest:
+		n.watch.subscribe(c)
 	case byte(bft.TypeRequest):
 		if err := n.request(c, frame); err != nil {
 			c.Close(err.Error())
@@ -138,7 +157,10 @@ func (h handler) FromClient(c *transport.ClientConn, frame []byte) {
 }
 
 // ClientGone is called when a connection has ended. Its routes age.
-func (h handler) ClientGone(*transport.ClientConn) {}
+func (h handler) ClientGone(c *transport.ClientConn) {
+	<-h.n.up
+	h.n.watch.unsubscribe(c)
+}
 
 // request takes a bundle from its client. An error is one that no correct client makes.
 func (n *Node) request(c *transport.ClientConn, frame []byte) error {

@@ -101,6 +101,9 @@ var (
 	descPeerDrop    = desc("peer_frames_dropped_total", "Frames from the peer that were not looked at.", "peer")
 	descPeerUnsent  = desc("peer_frames_unsent_total", "Frames for the peer that were dropped.", "peer")
 	descPeerBad     = desc("peer_frames_invalid_total", "Frames that no correct replica sends.", "peer")
+	descMember      = desc("member_state", "State of a member in this replica's table: 0 disconnected, 1 unresponsive, 2 awaiting confirmation, 3 active.", "peer")
+	descMemberLink  = desc("member_link_broken", "1 if the member is not heard here, but by f+1 others.", "peer")
+	descMemberMoves = desc("member_transitions_total", "Changes of the member's state or link.", "peer")
 	descPeerLate    = desc("peer_votes_late_total", "Votes that were not needed any more and not verified.", "peer")
 )
 
@@ -152,6 +155,12 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	count(descVerifyBat, v.Batches)
 	count(descKnown, v.Known)
 	count(descInvalid, v.Invalid)
+	for i, m := range n.MemberTable() {
+		label := strconv.Itoa(i)
+		gauge(descMember, float64(m.state), label)
+		gauge(descMemberLink, flag(m.LinkBroken), label)
+		count(descMemberMoves, n.watch.peers[i].transitions.Load(), label)
+	}
 	net := n.net.Stats()
 	gauge(descClients, float64(net.Clients))
 	count(descClientIn, net.ClientBytesIn)

@@ -61,6 +61,7 @@ type Node struct {
 	metrics *metrics
 	status  statusCache
 	quorum  quorumWatch
+	watch   *watch
 
 	// What the core last said of itself, for others.
 	info            atomic.Pointer[bft.Info]
@@ -85,6 +86,11 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	n.exec = &executor{n: n, box: newMailbox[task]()}
 	n.disk = newDisk(n)
 	n.metrics = newMetrics(n)
+	var err error
+	if n.watch, err = newWatch(n); err != nil {
+		n.cancel()
+		return nil, err
+	}
 	if err := n.start(); err != nil {
 		n.cancel()
 		if n.http != nil {
@@ -136,7 +142,7 @@ func (n *Node) start() error {
 		Members: members, Listen: o.Listen, AdmitClient: n.admit, Handler: handler{n}, Limits: o.Transport}); err != nil {
 		return portInUse(strings.Join(o.Listen, ", "), err)
 	}
-	loops := []func(){n.coreLoop, n.signLoop, n.checkLoop, n.exec.loop, n.disk.writeLoop, n.disk.readLoop, n.slowLoop}
+	loops := []func(){n.coreLoop, n.signLoop, n.checkLoop, n.exec.loop, n.disk.writeLoop, n.disk.readLoop, n.slowLoop, n.watch.loop}
 	for range max(2, runtime.GOMAXPROCS(0)) {
 		loops = append(loops, n.readerLoop)
 	}

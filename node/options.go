@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -34,6 +35,8 @@ type Options struct {
 	Services map[string]exec.Factory
 	// Exec are the limits of sessions, equal at all replicas.
 	Exec exec.Limits
+	// Members says how the others are watched. The zero value means DefaultMembers.
+	Members Members
 	// Transport bounds connections and their queues. Zero fields have defaults.
 	Transport transport.Limits
 	// AdmitClient decides which clients may connect; nil admits all.
@@ -66,6 +69,9 @@ func HomeOptions(h *config.Home, services map[string]exec.Factory) Options {
 			return nil
 		}
 	}
+	m := &h.Config.Members
+	o.Members = Members{Interval: time.Duration(m.Heartbeat), AwaitingAfter: m.AwaitingAfter, UnresponsiveAfter: m.UnresponsiveAfter,
+		DisconnectedAfter: m.DisconnectedAfter, LogEvery: time.Duration(m.TableLog)}
 	l := &h.Config.Limits
 	o.Transport = transport.Limits{MaxClients: l.Clients, MaxConnsPerKey: l.ConnectionsPerClient,
 		MaxConnsPerIP: l.ConnectionsPerAddress, PeerQueueBytes: int(l.PeerQueue), ClientQueueBytes: int(l.ClientQueue)}
@@ -96,6 +102,9 @@ func (o *Options) complete() error {
 	}
 	if len(o.Services) == 0 {
 		return errors.New("node: no service to host")
+	}
+	if o.Members == (Members{}) {
+		o.Members = DefaultMembers()
 	}
 	// A frame of the protocol must fit, also in the queue of a client that fetches large results.
 	if o.Transport.MaxFrameBytes == 0 {

@@ -64,6 +64,8 @@ type Status struct {
 	// SuspectMeanMillis is how long it lets requests wait in the mean, in milliseconds (rule 14).
 	SuspectMeanMillis float64      `json:"suspect_mean_millis"`
 	Peers             []PeerStatus `json:"peers"` // the others
+	// Members is its table of all, itself included.
+	Members []MemberStatus `json:"members"`
 }
 
 // PeerStatus is what a replica sees of another.
@@ -120,6 +122,7 @@ func (n *Node) Status() Status {
 		s.Peers = append(s.Peers, p)
 	}
 	s.State, s.Why = n.state(info, now, reached)
+	s.Members = n.MemberTable()
 	return s
 }
 

@@ -55,6 +55,8 @@ type ReplicaStatus struct {
 	View     uint64 `json:"view"`
 	Executed uint64 `json:"executed"`
 	Stable   uint64 `json:"stable"`
+	// Members is its own table of all, itself included, as it last told it.
+	Members []MemberStatus `json:"members,omitempty"`
 
 	name string
 	note string // why it is not active
@@ -69,6 +71,8 @@ type answer struct {
 	View     uint64 `json:"view"`
 	Executed uint64 `json:"executed"`
 	Stable   uint64 `json:"stable"`
+
+	Members []MemberStatus `json:"members"`
 }
 
 const (
@@ -140,7 +144,7 @@ func (w *watcher) status(now time.Time) *Status {
 		seen := &w.seen[i]
 		if !seen.at.IsZero() {
 			a := &seen.last
-			r.PID, r.View, r.Executed, r.Stable = a.PID, a.View, a.Executed, a.Stable
+			r.PID, r.View, r.Executed, r.Stable, r.Members = a.PID, a.View, a.Executed, a.Stable, a.Members
 		}
 		r.State, r.note = w.state(seen, now)
 		r.live = seen.now || r.State == StateAwaiting && !seen.at.IsZero()
@@ -300,7 +304,7 @@ func (s *Status) notes() string {
 
 func (p *Program) statusCommand() *cobra.Command {
 	s := &Session{program: p}
-	var asJSON, watch bool
+	var asJSON, watch, members bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what each replica says of itself",
@@ -309,36 +313,43 @@ and stable are 0 in JSON while they are unknown. Without a quorum it prints the 
 what is missing, and ends with exit code 6.
 
 States: active; awaiting (answers late, or is starting or changing views); unresponsive
-(does not answer); disconnected. With --watch it prints again at each change, until Ctrl-C.`,
-		Example: p.example("status", "status --json", "status --watch"),
+(does not answer); disconnected. With --watch it prints again at each change, until Ctrl-C.
+
+With --members it prints instead what each replica holds of each in its member table, of itself by what the others say of it.
+A member whose link is broken is heard by f+1 others.`,
+		Example: p.example("status", "status --members", "status --json", "status --watch"),
 		Args:    noArgs,
 		RunE: s.Run(func(ctx context.Context, _ []string) error {
 			if watch {
-				return s.watchStatus(asJSON)
+				return s.watchStatus(asJSON, members)
 			}
 			w, err := s.watcher()
 			if err != nil {
 				return err
 			}
 			defer w.close()
-			return s.printStatus(w.settled(ctx), asJSON)
+			return s.printStatus(w.settled(ctx), asJSON, members)
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().BoolVar(&members, "members", false, "print the member tables of all replicas")
 	cmd.Flags().BoolVar(&watch, "watch", false, "go on, printing at each change")
 	s.addFlags(cmd)
 	return cmd
 }
 
 // printStatus prints s, and returns what is missing as an error.
-func (s *Session) printStatus(st *Status, asJSON bool) error {
+func (s *Session) printStatus(st *Status, asJSON, members bool) error {
 	s.fillPIDs(st)
-	if asJSON {
+	switch {
+	case asJSON:
 		enc := json.NewEncoder(s.program.stdout)
 		if err := enc.Encode(st); err != nil {
 			return err
 		}
-	} else {
+	case members:
+		st.members(s.program.stdout)
+	default:
 		st.table(s.program.stdout)
 	}
 	if m := st.missing(); m != "" {
@@ -351,7 +362,7 @@ func (s *Session) printStatus(st *Status, asJSON bool) error {
 }
 
 // watchStatus prints the status whenever it has changed, until it is interrupted.
-func (s *Session) watchStatus(asJSON bool) error {
+func (s *Session) watchStatus(asJSON, members bool) error {
 	w, err := s.watcher()
 	if err != nil {
 		return err
@@ -362,7 +373,7 @@ func (s *Session) watchStatus(asJSON bool) error {
 	last := ""
 	_ = w.until(ctx, watchPause, func(st *Status) bool {
 		s.fillPIDs(st)
-		text, err := json.Marshal(st)
+		text, err := st.changed(members)
 		if err != nil || string(text) == last {
 			return false
 		}
@@ -370,7 +381,7 @@ func (s *Session) watchStatus(asJSON bool) error {
 			fmt.Fprintln(s.program.stdout)
 		}
 		last = string(text)
-		if err := s.printStatus(st, asJSON); err != nil {
+		if err := s.printStatus(st, asJSON, members); err != nil {
 			fmt.Fprintln(s.program.stderr, singleLine(err.Error()))
 		}
 		return false

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/node/members"
 )
 
 // ConfigFormat is the version of the config that this build reads and writes.
@@ -30,8 +32,34 @@ type Config struct {
 	Data string `yaml:"data"`
 	// Log says what is logged.
 	Log Log `yaml:"log"`
+	// Members says how the replica watches the others.
+	Members Members `yaml:"members"`
 	// Limits bound what the replica uses.
 	Limits Limits `yaml:"limits"`
+}
+
+// Members says when a replica holds another for silent; see package members. It serves people and clients, not the protocol.
+type Members struct {
+	// Heartbeat is the time between two of this replica's ticks, at each of which it sends a heartbeat.
+	Heartbeat Duration `yaml:"heartbeat"`
+	// AwaitingAfter, UnresponsiveAfter and DisconnectedAfter are the numbers of ticks after which a member that
+	// is silent for longer is in these states.
+	AwaitingAfter     int `yaml:"awaiting_after"`
+	UnresponsiveAfter int `yaml:"unresponsive_after"`
+	DisconnectedAfter int `yaml:"disconnected_after"`
+	// TableLog is the time between two logs of the whole table; 0: never.
+	TableLog Duration `yaml:"table_log"`
+}
+
+func (m *Members) table() members.Config {
+	return members.Config{Interval: time.Duration(m.Heartbeat), AwaitingAfter: m.AwaitingAfter, UnresponsiveAfter: m.UnresponsiveAfter,
+		DisconnectedAfter: m.DisconnectedAfter}
+}
+
+func defaultMembers() Members {
+	c := members.DefaultConfig()
+	return Members{Heartbeat: Duration(c.Interval), AwaitingAfter: c.AwaitingAfter, UnresponsiveAfter: c.UnresponsiveAfter,
+		DisconnectedAfter: c.DisconnectedAfter, TableLog: Duration(20 * time.Second)}
 }
 
 // Log says what a replica writes to its standard error.
@@ -69,7 +97,8 @@ func DefaultConfig() *Config {
 	c := bft.DefaultConfig()
 	return &Config{
 		Format: ConfigFormat, HTTP: "127.0.0.1:9470", Data: "data",
-		Log: Log{Level: "info", Format: "text"},
+		Log:     Log{Level: "info", Format: "text"},
+		Members: defaultMembers(),
 		Limits: Limits{
 			Memory:   1 << 30,
 			BatchOps: c.MaxBatchOps, BatchSize: Bytes(c.MaxBatchBytes),
@@ -135,6 +164,11 @@ func (c *Config) Validate() error {
 		bad(isLevel(level), "log.subsystems: %q of %s is not debug, info, warn or error", level, name)
 	}
 	bad(c.Log.Format == "text" || c.Log.Format == "json", "log.format: %q is not text or json", c.Log.Format)
+	times := c.Members.table()
+	if err := times.ValidateTimes(); err != nil {
+		errs = append(errs, fmt.Errorf("members: %w", oneLine(err)))
+	}
+	bad(c.Members.TableLog == 0 || c.Members.TableLog >= c.Members.Heartbeat, "members.table_log: %v is less than the heartbeat, and not 0 for no log", c.Members.TableLog)
 	l := &c.Limits
 	bad(l.Memory == 0 || l.Memory >= 128<<20, "limits.memory: %s is less than 128MiB, and not 0 for no limit", l.Memory)
 	for _, v := range []struct {

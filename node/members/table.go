@@ -194,6 +194,11 @@ func (t *Table) Tick(now time.Duration) []Transition {
 // Question is the number of the question that all others are to be asked at this tick; false if there is none.
 func (t *Table) Question() (uint64, bool) { return t.asked, t.asking }
 
+// Wants tells whether an answer to this question, from this member, would be its first.
+func (t *Table) Wants(from int, question uint64) bool {
+	return t.other(from) && question <= t.asked && question > t.entries[from].answered
+}
+
 // Heard tells that a sign of life of a member came, so long before now.
 func (t *Table) Heard(now time.Duration, id int, ago time.Duration) []Transition {
 	t.begin(now)
@@ -226,8 +231,8 @@ func (t *Table) Learn(now time.Duration, from int, r Report, answer uint64) []Tr
 	}
 	e := &t.entries[from]
 	e.report, e.reported = append(e.report[:0], r...), t.clock
-	if answer <= t.asked { // not one that was never asked
-		e.answered = max(e.answered, answer)
+	if t.Wants(from, answer) {
+		e.answered = answer
 	}
 	e.heard, e.ever = t.clock, true
 	for id := range t.entries {
