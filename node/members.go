@@ -95,11 +95,7 @@ func (w *watch) tick() {
 	n := w.n
 	now := n.now()
 	w.mu.Lock()
-	for i := range n.peers {
-		if heard := bft.Time(n.peers[i].heard.Load()); heard != 0 {
-			w.note(w.table.Heard(time.Duration(now), i, time.Duration(now-heard)))
-		}
-	}
+	w.listen(now)
 	w.note(w.table.Tick(time.Duration(now)))
 	h := members.Heartbeat{Report: w.table.Report(time.Duration(now))}
 	if q, ok := w.table.Question(); ok {
@@ -108,6 +104,15 @@ func (w *watch) tick() {
 	w.mu.Unlock()
 	if w.turns() {
 		n.net.Broadcast(h.Append([]byte{FrameHeartbeat}))
+	}
+}
+
+// listen tells the table when peers were last heard. Called with the lock held.
+func (w *watch) listen(now bft.Time) {
+	for i := range w.n.peers {
+		if heard := bft.Time(w.n.peers[i].heard.Load()); heard != 0 {
+			w.note(w.table.Heard(time.Duration(now), i, time.Duration(now-heard)))
+		}
 	}
 }
 
@@ -151,6 +156,7 @@ func (w *watch) heartbeat(id int, frame []byte) error {
 	}
 	if h.Kind == members.Ask && (p.told == 0 || now-p.told >= interval/asksAnswered) && w.turns() {
 		p.told = now
+		w.listen(bft.Time(now))
 		reply := members.Heartbeat{Kind: members.Answer, Question: h.Question, Report: w.table.Report(now)}
 		n.net.Send(id, reply.Append([]byte{FrameHeartbeat}))
 	}
@@ -254,7 +260,9 @@ type MemberStatus struct {
 func (n *Node) MemberTable() []MemberStatus {
 	w := n.watch
 	w.mu.Lock()
-	rows := w.table.Members(time.Duration(n.now()))
+	now := n.now()
+	w.listen(now)
+	rows := w.table.Members(time.Duration(now))
 	w.mu.Unlock()
 	out := make([]MemberStatus, len(rows))
 	for i, m := range rows {
