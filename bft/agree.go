@@ -229,6 +229,7 @@ func (r *Replica) gather(s *slot) bool {
 // its place (rule 1).
 func (r *Replica) accept(s *slot) {
 	s.accepted, s.votedAt = true, r.now
+	r.reached(StepAccepted, s.seq, r.view, s.pre.prop.Body)
 	r.recordBody(s.seq, s.pre.prop.Body)
 	if s.pre.env.Signer == r.cfg.Self {
 		r.promised(PhasePrePrepare, r.view, s.seq, s.dig)
@@ -323,6 +324,7 @@ func (r *Replica) tryCommit(s *slot) {
 	}
 	s.prepared, s.committing = &preparedCert{pre: s.pre, votes: append([]*votes(nil), cert.votes...)}, true
 	r.record(keyPrepared(s.seq, r.view), encodePrepared(s.prepared))
+	r.reached(StepPrepared, s.seq, r.view, s.pre.prop.Body)
 	r.vote(PhaseCommit, s.seq, s.dig)
 	r.reads.mayCommit(s.seq)
 }
@@ -365,6 +367,7 @@ func (r *Replica) settle(s *slot, c *committed) {
 		r.recordBody(s.seq, c.prop.Body)
 	}
 	r.record(keyCommitted(s.seq), encodeCommitted(c))
+	r.reached(StepCommitted, s.seq, c.view, c.prop.Body)
 	r.deliver()
 }
 

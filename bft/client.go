@@ -207,6 +207,8 @@ func (c *Client) MaxOp() int {
 type CallOptions struct {
 	// Deadline is the logical time at which the call ends without a result; 0: never.
 	Deadline Time
+	// Traced has Outbound.Traced name the call wherever it leaves, and all replicas asked to answer it.
+	Traced bool
 }
 
 // Invoke takes an operation to be ordered and executed exactly once; op must stay unchanged until
@@ -248,7 +250,7 @@ func (c *Client) admit(op []byte) error {
 }
 
 func (c *Client) waitingCall(id CallID, op []byte, opts CallOptions) waitingCall {
-	w := waitingCall{id: id, op: op, deadline: never}
+	w := waitingCall{id: id, op: op, deadline: never, traced: opts.Traced}
 	if opts.Deadline != 0 {
 		w.deadline = opts.Deadline
 		c.wakeAt(w.deadline)
@@ -338,12 +340,12 @@ func (c *Client) ReplicaUp(id ReplicaID) {
 	}
 	for _, b := range c.bundles {
 		if b.signed {
-			c.send(id, AskingFrame(&b.Bundle, b.replier, b.asked))
+			c.send(id, AskingFrame(&b.Bundle, b.replier, b.asked), b.calls)
 		}
 	}
 	for _, q := range c.queries {
 		if !q.paused {
-			c.send(id, q.frame())
+			c.send(id, q.frame(), q.calls)
 		}
 	}
 }
@@ -423,8 +425,14 @@ func (c *Client) Ready() (ClientReady, bool) {
 	return out, true
 }
 
-func (c *Client) send(to ReplicaID, frame []byte) {
-	c.ready.Messages = append(c.ready.Messages, Outbound{To: to, Frame: frame})
+func (c *Client) send(to ReplicaID, frame []byte, calls []sentCall) {
+	m := Outbound{To: to, Frame: frame}
+	for i := range calls {
+		if calls[i].traced && !calls[i].ended {
+			m.Traced = append(m.Traced, calls[i].id)
+		}
+	}
+	c.ready.Messages = append(c.ready.Messages, m)
 }
 
 func (c *Client) end(id CallID, value []byte, err error, size int) {

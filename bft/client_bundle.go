@@ -13,6 +13,7 @@ type waitingCall struct {
 	id       CallID
 	op       []byte
 	deadline Time
+	traced   bool
 }
 
 // sentCall is a call in a bundle or query.
@@ -21,6 +22,7 @@ type sentCall struct {
 	deadline Time
 	size     int
 	ended    bool
+	traced   bool
 }
 
 // sentBundle is a bundle that f+1 replicas have not yet answered alike.
@@ -127,7 +129,7 @@ func (c *Client) formBundle() bool {
 	for range count {
 		w := c.waiting.pop()
 		b.Ops = append(b.Ops, w.op)
-		b.calls = append(b.calls, sentCall{id: w.id, deadline: w.deadline, size: len(w.op)})
+		b.calls = append(b.calls, sentCall{id: w.id, deadline: w.deadline, size: len(w.op), traced: w.traced})
 		b.deadline = min(b.deadline, w.deadline)
 	}
 	c.wakeAt(b.deadline)
@@ -175,7 +177,7 @@ func (c *Client) Signed(id uint64, sig crypto.Signature) {
 		if b.signID == id && !b.signed {
 			b.Signature, b.signed = sig, true
 			c.choose(b)
-			c.send(Everyone, AskingFrame(&b.Bundle, b.replier, b.asked))
+			c.send(Everyone, AskingFrame(&b.Bundle, b.replier, b.asked), b.calls)
 			return
 		}
 	}
@@ -188,7 +190,7 @@ func (c *Client) retry(b *sentBundle) {
 	b.backoff = min(2*b.backoff, c.cfg.MaxRetry)
 	b.retryAt = c.now + b.backoff
 	c.wakeAt(b.retryAt)
-	c.send(Everyone, RequestFrame(&b.Bundle, b.replier))
+	c.send(Everyone, RequestFrame(&b.Bundle, b.replier), b.calls)
 }
 
 // find returns the index of the bundle that a replica speaks of, or -1.

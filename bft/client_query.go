@@ -78,7 +78,7 @@ func (c *Client) formQuery(reads *queue[waitingCall], consistency Consistency) {
 		}
 		w := reads.pop()
 		q.ops = append(q.ops, w.op)
-		q.calls = append(q.calls, sentCall{id: w.id, deadline: w.deadline, size: len(w.op)})
+		q.calls = append(q.calls, sentCall{id: w.id, deadline: w.deadline, size: len(w.op), traced: w.traced})
 		c.wakeAt(w.deadline)
 	}
 	c.queries = append(c.queries, q)
@@ -92,7 +92,7 @@ func (c *Client) ask(q *sentQuery) {
 	q.id, q.refused, q.paused, q.matched = c.queryID, 0, false, false
 	q.sentAt, q.retryAt = c.now, c.now+q.backoff
 	c.wakeAt(q.retryAt)
-	c.send(Everyone, q.frame())
+	c.send(Everyone, q.frame(), q.calls)
 }
 
 // retryQueries looks at the queries whose time has come.
@@ -116,7 +116,7 @@ func (c *Client) retryQueries() {
 			q.replier = Everyone
 			q.backoff = min(2*q.backoff, c.cfg.MaxRetry)
 			q.retryAt = c.now + q.backoff
-			c.send(Everyone, q.frame())
+			c.send(Everyone, q.frame(), q.calls)
 		}
 	}
 }

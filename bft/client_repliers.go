@@ -1,6 +1,9 @@
 package bft
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // A client believes what f+1 replicas say alike, so f+1 answers will do while nobody fails: it asks f+1 replicas to
 // answer, which have proven quick, and the others execute in silence. Whoever does not answer in time, or not alike, costs
@@ -45,7 +48,7 @@ func (c *Client) choose(b *sentBundle) {
 		p.set = 0
 	}
 	b.replier, b.asked = c.replier, p.set
-	if p.set == 0 || p.sent%allAskedEach == 0 {
+	if p.set == 0 || p.sent%allAskedEach == 0 || traced(b.calls) {
 		b.asked = c.all()
 	}
 	b.sentAt, b.retryAt = c.now, c.now+b.backoff
@@ -53,6 +56,11 @@ func (c *Client) choose(b *sentBundle) {
 		b.retryAt = min(b.retryAt, c.now+replyPatience*p.took+replyFloor)
 	}
 	c.wakeAt(b.retryAt)
+}
+
+// traced tells whether there is a call of which every replica is to tell its times.
+func traced(calls []sentCall) bool {
+	return slices.ContainsFunc(calls, func(call sentCall) bool { return call.traced })
 }
 
 // widen asks those too who were to be silent, and all for the results in full.
@@ -75,7 +83,7 @@ func (c *Client) widen(b *sentBundle) {
 	frame := RequestFrame(&b.Bundle, Everyone)
 	for i := range ReplicaID(c.cfg.N) {
 		if silent>>i&1 != 0 {
-			c.send(i, frame)
+			c.send(i, frame, b.calls)
 		}
 	}
 }

@@ -52,6 +52,7 @@ type host struct {
 	sent     []letter
 	// corrupt, if set, changes the digest of the state that is reported at a number.
 	corrupt func(*bft.Snapshot)
+	watch   func(*bft.Ready) // if set, sees each one
 	before  bft.Info
 }
 
@@ -175,7 +176,13 @@ func (h *host) turn() {
 		h.done = nil
 		ready, ok := h.replica.Ready()
 		if !ok {
+			if len(ready.Progress) > 0 {
+				h.c.t.Errorf("replica %d: steps that nobody will see: %+v", h.id, ready.Progress)
+			}
 			break
+		}
+		if h.watch != nil {
+			h.watch(&ready)
 		}
 		h.carryOut(ready)
 	}

@@ -182,6 +182,7 @@ func (r *Replica) proposeAs(view View, seq Seq, prop Proposal, list []Digest) {
 	r.promised(PhasePrePrepare, view, seq, prop.Digest())
 	payload := encodeHeader(view, seq, prop)
 	r.record(keyProposed(seq, view), payload)
+	r.reached(StepProposed, seq, view, prop.Body)
 	r.signThen(TypePrePrepare, payload, func(e *Envelope) {
 		r.send(Everyone, prePrepareFrame(e, list))
 		if r.view != view || r.changing || seq <= r.stable {
@@ -190,6 +191,7 @@ func (r *Replica) proposeAs(view View, seq Seq, prop Proposal, list []Digest) {
 		s := r.slot(seq)
 		r.adopt(s, &prePrepare{env: e, view: view, seq: seq, prop: prop, body: list}, false)
 		s.full, s.accepted, s.votedAt = true, true, r.now
+		r.reached(StepAccepted, seq, view, prop.Body)
 		r.tryCommit(s)
 	})
 }

@@ -40,7 +40,34 @@ type Ready struct {
 	Install *Install
 	// Stable is the low watermark: snapshots below it are not needed any more.
 	Stable Seq
+	// Progress tells how far numbers have come, for a host that wants to time them. Nothing needs to be done,
+	// and there is no Ready for its sake alone: each step of a number comes with something to do.
+	Progress []Progress
 }
+
+// Progress is a step of a number in the agreement.
+type Progress struct {
+	Seq  Seq
+	View View
+	Step Step
+	// Body are the digests of the proposal's bundles. They must not be changed.
+	Body []Digest
+}
+
+// Step is how far a number has come at one replica, in one view.
+type Step uint8
+
+// The steps of a number. One that learns of a commitment from others has only the last.
+const (
+	// StepProposed: this primary has put the proposal together.
+	StepProposed Step = iota
+	// StepAccepted: the proposal is seen and its content held. A backup votes for it now; the primary's has left.
+	StepAccepted
+	// StepPrepared: a quorum has accepted it in this view.
+	StepPrepared
+	// StepCommitted: a quorum is prepared. It is executed in its turn.
+	StepCommitted
+)
 
 // Record is one change of the durable store, a map of keys to values in byte order.
 type Record struct {
@@ -65,6 +92,8 @@ type SignRequest struct {
 type Outbound struct {
 	To    ReplicaID
 	Frame []byte
+	// Traced are the calls with CallOptions.Traced that a client's frame carries.
+	Traced []CallID
 }
 
 // Batch is a committed proposal.

@@ -282,6 +282,7 @@ type outbox struct {
 	pending      map[uint64]*signing
 	waiting      []*signing // signed, in the order of their records; some wait for the disk
 	stable       Seq
+	progress     []Progress
 }
 
 func (r *Replica) record(key, value []byte) {
@@ -292,6 +293,15 @@ func (r *Replica) record(key, value []byte) {
 func (r *Replica) erase(from, to []byte) {
 	r.out.lsn++
 	r.out.records = append(r.out.records, Record{LSN: r.out.lsn, Key: from, To: to})
+}
+
+// reached tells the host how far a number has come. The proposal's body is known if its bundles are.
+func (r *Replica) reached(step Step, s Seq, v View, body Digest) {
+	p := Progress{Seq: s, View: v, Step: step}
+	if b := r.bodies[body]; b != nil {
+		p.Body = b.list
+	}
+	r.out.progress = append(r.out.progress, p)
 }
 
 // signThen has a payload signed; then runs once the signature is there and everything recorded
@@ -346,7 +356,7 @@ func (r *Replica) release(s *signing) {
 
 func (r *Replica) send(to ReplicaID, frame []byte) {
 	if to != r.cfg.Self {
-		r.out.messages = append(r.out.messages, Outbound{to, frame})
+		r.out.messages = append(r.out.messages, Outbound{To: to, Frame: frame})
 	}
 }
 
@@ -382,11 +392,11 @@ func (r *Replica) Ready() (ready Ready, ok bool) {
 	r.flushWants()
 	o := &r.out
 	ready = Ready{Records: o.records, Sign: o.sign, Check: o.checks, Messages: o.messages, Execute: o.execute,
-		Replay: o.replay, Busy: o.busy, Reads: o.reads, Serve: o.serve, Stage: o.stage, Install: o.install, Stable: r.stable}
+		Replay: o.replay, Busy: o.busy, Reads: o.reads, Serve: o.serve, Stage: o.stage, Install: o.install, Stable: r.stable, Progress: o.progress}
 	ok = len(ready.Records)+len(ready.Sign)+len(ready.Check)+len(ready.Messages)+len(ready.Execute)+len(ready.Replay)+
 		len(ready.Busy)+len(ready.Reads)+len(ready.Serve)+len(ready.Stage) > 0 || ready.Install != nil || o.stable != r.stable
-	o.records, o.sign, o.checks, o.messages, o.execute, o.replay, o.busy, o.reads, o.serve, o.stage, o.install =
-		nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
+	o.records, o.sign, o.checks, o.messages, o.execute, o.replay, o.busy, o.reads, o.serve, o.stage, o.install, o.progress =
+		nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
 	o.stable = r.stable
 	if ok {
 		r.validate(&ready)

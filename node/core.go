@@ -102,6 +102,7 @@ func (n *Node) dispatch(r *bft.Ready) {
 			n.net.Send(int(m.To), m.Frame)
 		}
 	}
+	n.tracer.progress(r.Progress) // before execution looks for them
 	n.exec.take(r)
 	n.sign(r.Sign)
 	n.check(r.Check)
@@ -190,6 +191,7 @@ func (n *Node) checked(bundles []*bft.Bundle) []bft.Checked {
 		out[i] = bft.Checked{Digest: bundles[i].Digest, Valid: ok && n.clientKeys.CheckKey(bundles[i].Client) == nil}
 	}
 	n.metrics.checks.Add(float64(len(bundles)))
+	n.tracer.verified(bundles)
 	n.forged(bundles, out)
 	return out
 }

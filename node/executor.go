@@ -84,7 +84,9 @@ func (e *executor) run(t *task) {
 // execute applies a batch, reports it and sends the replies.
 func (e *executor) execute(b *bft.Batch) {
 	n := e.n
+	begin := n.now()
 	out := n.machine.Execute(b)
+	n.tracer.executed(b.Seq, begin, n.now())
 	n.executed.Store(uint64(b.Seq))
 	e.backlog.Add(-1)
 	n.inbox.report(func(d *bft.Done) { d.Executed = append(d.Executed, out.Executed) })
@@ -129,7 +131,7 @@ func (e *executor) reply(b *bft.Bundle, r *exec.Reply) {
 	}
 	results := fit(r.Results, forgotten)
 	frame := bft.ReplyFrame(e.n.opts.Core.Self, bft.View(e.n.view.Load()), b, r.Session, results, to.replier)
-	if !to.conn.Send(frame) {
+	if !to.conn.Send(e.n.tracer.reply(to.conn, b.Digest, frame)) {
 		e.n.metrics.replyDrops.Inc()
 	}
 }

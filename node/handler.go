@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/node/trace"
 	"github.com/baluarte-bft/baluarte/node/transport"
 	"github.com/baluarte-bft/baluarte/node/verify"
 )
@@ -143,17 +144,33 @@ func (h handler) FromClient(c *transport.ClientConn, frame []byte) {
 		c.Send(n.statusFrame())
 	case FrameMembersRequest:
 		n.watch.subscribe(c)
-	case byte(bft.TypeRequest):
-		if err := n.request(c, frame); err != nil {
+	case trace.FrameCall:
+		if err := h.tracedFrame(c, frame); err != nil {
 			c.Close(err.Error())
 		}
-	case byte(bft.TypeQuery):
-		if err := n.query(c, frame); err != nil {
+	case trace.FrameAsk:
+		if id, err := trace.ParseAsk(frame); err != nil {
 			c.Close(err.Error())
+		} else if told := n.tracer.told(c.Key(), id); told != nil {
+			c.Send(told)
 		}
 	default:
-		c.Close(fmt.Sprintf("a client sends no frames of type %d", frame[0]))
+		if err := h.call(c, frame, nil); err != nil {
+			c.Close(err.Error())
+		}
 	}
+}
+
+// call takes a request or query; tag is set if the client wants it traced. An error is one that no correct
+// client makes.
+func (h handler) call(c *transport.ClientConn, frame []byte, tag *callTag) error {
+	switch frame[0] {
+	case byte(bft.TypeRequest):
+		return h.n.request(c, frame, tag)
+	case byte(bft.TypeQuery):
+		return h.n.query(c, frame, tag)
+	}
+	return fmt.Errorf("a client sends no frames of type %d", frame[0])
 }
 
 // ClientGone is called when a connection has ended. Its routes age.
@@ -163,7 +180,7 @@ func (h handler) ClientGone(c *transport.ClientConn) {
 }
 
 // request takes a bundle from its client. An error is one that no correct client makes.
-func (n *Node) request(c *transport.ClientConn, frame []byte) error {
+func (n *Node) request(c *transport.ClientConn, frame []byte, tag *callTag) error {
 	u, err := n.checker.FromClient(c.Key(), frame)
 	if err != nil {
 		n.metrics.badRequests.Inc()
@@ -177,6 +194,9 @@ func (n *Node) request(c *transport.ClientConn, frame []byte) error {
 	if sample(c) && !n.checked([]*bft.Bundle{b})[0].Valid {
 		n.sendAway(c)
 		return nil
+	}
+	if tag != nil {
+		n.tracer.call(c, *tag, b.Digest)
 	}
 	if n.overloaded.Load() {
 		n.busy(c, b)

@@ -12,6 +12,7 @@ import (
 	"github.com/baluarte-bft/baluarte/bft/exec"
 	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/node/app/kv"
+	"github.com/baluarte-bft/baluarte/node/trace"
 	"github.com/baluarte-bft/baluarte/node/transport"
 )
 
@@ -55,7 +56,8 @@ func TestGarbageFrames(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer bad.Close()
-	for _, frame := range [][]byte{{byte(bft.TypeVotes), 1, 2}, {byte(bft.TypeRequest)}, {byte(bft.TypeQuery), 0xff}, {0x90}, make([]byte, 1<<20)} {
+	for _, frame := range [][]byte{{byte(bft.TypeVotes), 1, 2}, {byte(bft.TypeRequest)}, {byte(bft.TypeQuery), 0xff}, {0x8f}, {trace.FrameCall}, {trace.FrameAsk, 1},
+		trace.CallFrame(1, 1, []byte{byte(bft.TypeVotes), 1}), trace.CallFrame(1, 1, trace.AskFrame(1)), make([]byte, 1<<20)} {
 		for !bad.Send(0, frame) || !bad.Connected()[0] {
 			time.Sleep(time.Millisecond)
 		}

@@ -58,6 +58,7 @@ type Node struct {
 	routes  *routes
 	bans    bans
 	queries *queries
+	tracer  *tracer
 	metrics *metrics
 	status  statusCache
 	quorum  quorumWatch
@@ -85,6 +86,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	n.verifier = verify.New(crypto.NewEd25519(2*o.Core.N()), runtime.GOMAXPROCS(0), verifyClaims, verifyRemember)
 	n.exec = &executor{n: n, box: newMailbox[task]()}
 	n.disk = newDisk(n)
+	n.tracer = newTracer(n)
 	n.metrics = newMetrics(n)
 	var err error
 	if n.watch, err = newWatch(n); err != nil {

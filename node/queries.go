@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/node/trace"
 	"github.com/baluarte-bft/baluarte/node/transport"
 )
 
@@ -22,6 +23,9 @@ type waitingQuery struct {
 	conn  *transport.ClientConn
 	query *bft.Query
 	since time.Time
+	// tag is set if the client wants the read traced, and released then when the core released it.
+	tag      *callTag
+	released bft.Time
 }
 
 // queries answers reads. Stale ones run on the reader of their client's stream, linearizable ones
@@ -41,13 +45,13 @@ func newQueries() *queries {
 }
 
 // query takes a query of a client. An error is one that no correct client makes.
-func (n *Node) query(c *transport.ClientConn, frame []byte) error {
+func (n *Node) query(c *transport.ClientConn, frame []byte, tag *callTag) error {
 	q, err := bft.DecodeQuery(frame, n.opts.Core.MaxBundleOps, n.opts.Core.MaxBundleBytes)
 	if err != nil {
 		n.metrics.badRequests.Inc()
 		return err
 	}
-	w := waitingQuery{conn: c, query: q, since: time.Now()}
+	w := waitingQuery{conn: c, query: q, since: time.Now(), tag: tag}
 	if q.Consistency == bft.Stale {
 		// The core judges linearizable reads; this is the same judgement (rules 19 and 22).
 		if info := n.info.Load(); info != nil && (info.Diverged != "" || info.Amnesiac != "") {
@@ -110,6 +114,9 @@ func (n *Node) released(ids []bft.ReadID) {
 		if !ok {
 			continue
 		}
+		if w.tag != nil {
+			w.released = n.now()
+		}
 		select {
 		case n.queries.ready <- w:
 		default:
@@ -136,18 +143,29 @@ func (n *Node) answer(w waitingQuery) {
 	n.queries.slots <- struct{}{}
 	ctx, cancel := context.WithTimeout(n.ctx, queryTimeout)
 	executed := bft.Seq(n.executed.Load())
+	begin := n.now()
 	results := fit(n.machineQuery(ctx, w.query.Ops), tooLarge)
+	end := n.now()
 	cancel()
 	<-n.queries.slots
 	n.metrics.queries.Inc()
 	n.metrics.reads.Add(float64(len(w.query.Ops)))
-	w.conn.Send(bft.AnswerFrame(n.opts.Core.Self, n.opts.Core.Epoch, executed, w.query, results))
+	answer := bft.AnswerFrame(n.opts.Core.Self, n.opts.Core.Epoch, executed, w.query, results)
+	if w.tag != nil {
+		answer = trace.ReplyFrame(w.tag.id, w.readReport(n.now(), begin, end), answer)
+	}
+	w.conn.Send(answer)
 }
 
 // refuse declines a query for now.
 func (n *Node) refuse(w waitingQuery) {
 	n.metrics.busy.Inc()
-	w.conn.Send(bft.AnswerFrame(n.opts.Core.Self, n.opts.Core.Epoch, bft.Seq(n.executed.Load()), w.query, nil))
+	answer := bft.AnswerFrame(n.opts.Core.Self, n.opts.Core.Epoch, bft.Seq(n.executed.Load()), w.query, nil)
+	if w.tag != nil {
+		at := time.Duration(n.now() - w.tag.arrived)
+		answer = trace.ReplyFrame(w.tag.id, &trace.Report{Attempt: w.tag.attempt, Read: true, Events: []trace.Event{{Step: trace.Refused, At: at}}}, answer)
+	}
+	w.conn.Send(answer)
 }
 
 // machineQuery ends the process if the service's store fails, as execution does.

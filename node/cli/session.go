@@ -24,12 +24,14 @@ type Session struct {
 	background context.Context // ends with the process, not with the timeout
 	dir        string
 	timeout    time.Duration
+	trace      string // a value of --trace
 }
 
 // addFlags gives a command the flags of every call.
 func (s *Session) addFlags(cmd *cobra.Command) {
 	addDirFlag(cmd, &s.dir)
 	cmd.Flags().DurationVar(&s.timeout, "timeout", DefaultTimeout, "give up after this time")
+	s.addTraceFlag(cmd)
 }
 
 func addDirFlag(cmd *cobra.Command, dir *string) {
@@ -47,7 +49,7 @@ func (s *Session) Run(f func(ctx context.Context, args []string) error) func(*co
 		if s.timeout <= 0 {
 			return usage("--timeout is %v: it must be positive, such as 10s", s.timeout)
 		}
-		s.background = cmd.Context()
+		s.background = s.traced(cmd)
 		ctx, cancel := context.WithTimeout(s.background, s.timeout)
 		defer cancel()
 		return f(ctx, args)

@@ -165,7 +165,8 @@ func (s *Service) call(ctx context.Context, op []byte, consistency Consistency) 
 		return nil, err
 	}
 	w := waiters.Get().(*waiter)
-	id, err := s.c.begin(frame, consistency, w.done)
+	tr := s.c.tracing(ctx)
+	id, err := s.c.beginTraced(frame, consistency, w.done, tr)
 	if err != nil {
 		waiters.Put(w)
 		return nil, err
@@ -181,6 +182,9 @@ func (s *Service) call(ctx context.Context, op []byte, consistency Consistency) 
 	reply, err := w.reply, w.err
 	w.reply, w.err = nil, nil
 	waiters.Put(w)
+	if tr != nil {
+		s.c.endTrace(ctx, tr, s.name, consistency, err)
+	}
 	if err != nil {
 		return nil, s.c.explain(err, ended)
 	}
@@ -198,6 +202,7 @@ type request struct {
 	id          bft.CallID
 	op          []byte
 	consistency Consistency
+	trace       *tracing // nil: not traced
 }
 
 // A CallID is a slot and, above it, how often the slot was used, so that cancelling a call that
@@ -206,6 +211,10 @@ func slotOf(id bft.CallID) uint32 { return uint32(id) }
 
 // begin takes a call over for run.
 func (c *Client) begin(frame []byte, consistency Consistency, done func([]byte, error)) (bft.CallID, error) {
+	return c.beginTraced(frame, consistency, done, nil)
+}
+
+func (c *Client) beginTraced(frame []byte, consistency Consistency, done func([]byte, error), tr *tracing) (bft.CallID, error) {
 	c.mu.Lock()
 	switch {
 	case c.closed:
@@ -229,7 +238,7 @@ func (c *Client) begin(frame []byte, consistency Consistency, done func([]byte, 
 	call.id += 1 << 32
 	call.done = done
 	id := call.id
-	c.pending = append(c.pending, request{id, frame, consistency})
+	c.pending = append(c.pending, request{id, frame, consistency, tr})
 	first := len(c.pending) == 1
 	c.mu.Unlock()
 	if first {

@@ -76,6 +76,7 @@ type Client struct {
 	dialled sync.Once
 	ready   chan struct{} // closed once enough replicas are reachable, or never will be
 	status  statusBoard
+	traces  traceBoard
 }
 
 type upDown struct {
@@ -217,8 +218,9 @@ func (c *Client) decided() bool {
 // frames waits, that replica is not read from.
 func (c *Client) receive(replica int, frame []byte) {
 	if len(frame) > 0 && frame[0] >= hostFrames {
-		c.status.receive(replica, frame)
-		return
+		if frame = c.hostFrame(replica, frame); len(frame) == 0 {
+			return
+		}
 	}
 	c.mu.Lock()
 	for c.held[replica] > heldPerReplica && !c.closed {

@@ -94,13 +94,16 @@ func (c *Client) feed(t *turn) {
 	}
 	for i := range t.pending {
 		var err error
-		switch r := &t.pending[i]; r.consistency {
+		r := &t.pending[i]
+		opts := bft.CallOptions{Traced: r.trace != nil}
+		c.traces.open(r.id, r.trace)
+		switch r.consistency {
 		case Linearizable:
-			err = c.core.Query(r.id, r.op, bft.Linearizable, bft.CallOptions{})
+			err = c.core.Query(r.id, r.op, bft.Linearizable, opts)
 		case Stale:
-			err = c.core.Query(r.id, r.op, bft.Stale, bft.CallOptions{})
+			err = c.core.Query(r.id, r.op, bft.Stale, opts)
 		default:
-			err = c.core.Invoke(r.id, r.op, bft.CallOptions{})
+			err = c.core.Invoke(r.id, r.op, opts)
 		}
 		if err != nil {
 			c.finish(t.pending[i].id, nil, err)
@@ -122,11 +125,11 @@ func (c *Client) carryOut(freed []uint32) []uint32 {
 		}
 		for _, m := range ready.Messages {
 			if m.To != bft.Everyone {
-				c.net.Send(int(m.To), m.Frame)
+				c.net.Send(int(m.To), c.traces.wrap(int(m.To), &m))
 				continue
 			}
 			for i := range c.manifest.Members {
-				c.net.Send(i, m.Frame)
+				c.net.Send(i, c.traces.wrap(i, &m))
 			}
 		}
 		for _, s := range ready.Sign {

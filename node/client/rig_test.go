@@ -17,6 +17,7 @@ import (
 	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/node/app/counter"
 	"github.com/baluarte-bft/baluarte/node/config"
+	"github.com/baluarte-bft/baluarte/node/trace"
 	"github.com/baluarte-bft/baluarte/node/transport"
 )
 
@@ -142,20 +143,45 @@ func (r *replica) FromClient(conn *transport.ClientConn, frame []byte) {
 	mode := r.mode
 	r.mu.Unlock()
 	r.heard.Add(1)
+	send := func(reply []byte) { conn.Send(reply) }
+	if frame[0] == trace.FrameCall {
+		frame, send = r.traced(conn, frame, mode)
+	}
 	switch {
-	case mode == silent:
+	case mode == silent, frame[0] == trace.FrameAsk:
 	case mode == garbage:
 		conn.Send(bytes.Repeat([]byte{byte(bft.TypeReply), 0x22, 0xff, byte(len(frame))}, 5))
 	case frame[0] == statusRequest:
 		conn.Send(fmt.Appendf([]byte{statusAnswer}, `{"id":%d}`, r.id))
 	case bft.MessageType(frame[0]) == bft.TypeQuery:
-		r.query(conn, frame, mode)
+		r.query(send, frame, mode)
 	default:
-		r.request(conn, frame, mode)
+		r.request(conn, send, frame, mode)
 	}
 }
 
-func (r *replica) request(conn *transport.ClientConn, frame []byte, mode mode) {
+// traced takes the frame out of a traced one; send wraps the reply to it. A liar's times are lies too.
+func (r *replica) traced(conn *transport.ClientConn, frame []byte, mode mode) (inner []byte, send func([]byte)) {
+	arrived := time.Now()
+	id, attempt, inner, err := trace.ParseCall(frame)
+	if err != nil {
+		r.cl.t.Errorf("traced call: %v", err)
+	}
+	return inner, func(reply []byte) {
+		at := time.Since(arrived)
+		if mode == lying {
+			at += time.Hour
+		}
+		first := trace.Accepted
+		if read := bft.MessageType(inner[0]) == bft.TypeQuery; read {
+			first = trace.Released
+		}
+		conn.Send(trace.ReplyFrame(id, &trace.Report{Attempt: attempt, Read: first == trace.Released, Seq: 3,
+			Events: []trace.Event{{Step: first}, {Step: trace.Committed, At: at / 2}, {Step: trace.Executed, At: at}, {Step: trace.Replied, At: at}}}, reply))
+	}
+}
+
+func (r *replica) request(conn *transport.ClientConn, send func([]byte), frame []byte, mode mode) {
 	var p bftpb.Request
 	if err := p.UnmarshalVT(frame[1:]); err != nil {
 		r.cl.t.Errorf("request: %v", err)
@@ -180,10 +206,10 @@ func (r *replica) request(conn *transport.ClientConn, frame []byte, mode mode) {
 			session++
 		}
 	}
-	conn.Send(bft.ReplyFrame(r.id, 0, b, session, results, bft.ReplicaID(p.Replier)))
+	send(bft.ReplyFrame(r.id, 0, b, session, results, bft.ReplicaID(p.Replier)))
 }
 
-func (r *replica) query(conn *transport.ClientConn, frame []byte, mode mode) {
+func (r *replica) query(send func([]byte), frame []byte, mode mode) {
 	q, err := bft.DecodeQuery(frame, bft.WindowOps, bft.MaxBundleBytes)
 	if err != nil {
 		r.cl.t.Errorf("query: %v", err)
@@ -195,7 +221,7 @@ func (r *replica) query(conn *transport.ClientConn, frame []byte, mode mode) {
 			results[i] = append([]byte{byte(exec.StatusOK)}, "a lie"...)
 		}
 	}
-	conn.Send(bft.AnswerFrame(r.id, 0, 1, q, results))
+	send(bft.AnswerFrame(r.id, 0, 1, q, results))
 }
 
 // execute returns what became of b, executing it if it is the first time.

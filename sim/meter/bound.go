@@ -57,7 +57,7 @@ var replicaParts = []part{
 	{name: "signing", fields: []string{"out.pending", "out.waiting"}},
 	{name: "reasons", fields: []string{"amnesiac", "diverged"}},
 	{name: "outbox", fields: []string{"out.records", "out.sign", "out.checks", "out.messages", "out.execute", "out.replay", "out.busy",
-		"out.reads", "out.serve", "out.stage", "out.install", "out.votes"}, why: "the next Ready hands it to the host"},
+		"out.reads", "out.serve", "out.stage", "out.install", "out.votes", "out.progress"}, why: "the next Ready hands it to the host"},
 }
 
 // Bundles count where they are reached from.

@@ -1,0 +1,137 @@
+package node
+
+import (
+	"context"
+	"testing"
+
+	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/app/kv"
+	"github.com/baluarte-bft/baluarte/node/client"
+	"github.com/baluarte-bft/baluarte/node/config"
+	"github.com/baluarte-bft/baluarte/node/trace"
+)
+
+// manifestRig is a rig whose cluster id is that of the manifest it returns.
+func manifestRig(t *testing.T) (*rig, *config.Manifest) {
+	t.Helper()
+	var m *config.Manifest
+	r := newRig(t, 4, func(c *bft.Config) {
+		members := make([]config.Member, 4)
+		for i := range members {
+			key := crypto.NewKeyFromSeed([32]byte{byte(i + 1), 7})
+			members[i] = config.Member{Name: string(rune('a' + i)), Key: config.Key{PublicKey: key.Public()}, Addresses: []string{"127.0.0.1:1"}}
+		}
+		m = config.NewManifest("trace", []string{"counter", "kv"}, members)
+		c.Cluster = m.ID()
+	})
+	for i := range m.Members { // the cluster id does not cover addresses
+		m.Members[i].Addresses = r.addrs[i]
+	}
+	return r, m
+}
+
+// A traced operation has every step at every replica, and one replica that is down is told apart.
+func TestTracedOperations(t *testing.T) {
+	r, m := manifestRig(t)
+	r.startAll()
+	r.untilActive(0, 1, 2, 3)
+	c, err := client.Dial(t.Context(), m, crypto.NewKeyFromSeed([32]byte{50}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var last *trace.Trace
+	ctx := client.WithTrace(t.Context(), func(x *trace.Trace) { last = x })
+	put := func(ctx context.Context) {
+		t.Helper()
+		last = nil
+		if _, err := c.Service("kv").Invoke(ctx, kv.Put([]byte("k"), []byte("v"))); err != nil {
+			t.Fatal(err)
+		}
+		if last == nil || last.Times.Total() != last.Total {
+			t.Fatalf("%+v", last)
+		}
+	}
+	// A replica that learns of a commitment before it has voted misses steps, and a slow one may miss the trace.
+	r.until("a trace with every step at every replica", func() bool {
+		put(ctx)
+		for i := range last.Replicas {
+			x := &last.Replicas[i]
+			if x.Times == nil || x.Report.Seq != last.Seq || x.Report.Primary != (bft.Primary(bft.View(x.Report.View), 4) == bft.ReplicaID(i)) {
+				return false
+			}
+			want := []trace.Step{trace.Accepted, trace.Prepared, trace.Committed, trace.Executing, trace.Executed, trace.Replied}
+			if x.Report.Primary {
+				want = append(want, trace.Verified, trace.Proposed)
+			}
+			for _, s := range want {
+				if _, told := x.Report.At(s); !told {
+					return false
+				}
+			}
+		}
+		return true
+	})
+	for i, n := range r.nodes {
+		if left := n.tracer.asked.Load(); left != 0 {
+			t.Errorf("%d still traces %d calls", i, left)
+		}
+	}
+	r.stop(3)
+	put(ctx)
+	if x := &last.Replicas[3]; x.Times != nil || x.Err == nil || x.Answer != trace.AnswerNone {
+		t.Errorf("%+v", x)
+	}
+	for _, k := range []client.Consistency{client.Linearizable, client.Stale} {
+		last = nil
+		if _, err := c.Service("kv").Query(ctx, kv.Get([]byte("k")), k); err != nil || last == nil || last.Times.Total() != last.Total {
+			t.Errorf("%v: %v, %+v", k, err, last)
+		}
+	}
+}
+
+// Clients cannot make a replica keep more calls than its bound.
+func TestTracerBounds(t *testing.T) {
+	tr := newTracer(&Node{opts: Options{Core: bft.Config{Members: make([]crypto.PublicKey, 4)}}})
+	for i := range uint64(3 * callsTraced) {
+		tr.mark(crypto.PublicKey{byte(i)}, nil, callTag{id: i, attempt: 1, arrived: 1}, crypto.Hash("bundle", []byte{byte(i), byte(i >> 8)}))
+	}
+	if a, b, c := len(tr.calls), len(tr.names), len(tr.order); a != callsTraced || b != callsTraced || c != callsTraced {
+		t.Errorf("%d calls, %d names, %d in order, the bound is %d", a, b, c, callsTraced)
+	}
+	newest := uint64(3*callsTraced - 1)
+	if tr.told(crypto.PublicKey{byte(newest)}, 0) != nil || tr.told(crypto.PublicKey{1}, newest) != nil {
+		t.Error("told of a call that is gone, or to a stranger")
+	}
+	if tr.told(crypto.PublicKey{byte(newest)}, newest) == nil || tr.told(crypto.PublicKey{byte(newest)}, newest) != nil {
+		t.Error("a client is told of its call once")
+	}
+}
+
+// What is known of a number is of the view in which it was committed, and nothing that comes later changes it.
+func TestTracerViews(t *testing.T) {
+	tr := newTracer(&Node{opts: Options{Core: bft.Config{Members: make([]crypto.PublicKey, 4)}}})
+	body := []bft.Digest{{1}}
+	step := func(v bft.View, s bft.Step) {
+		tr.progress([]bft.Progress{{Seq: 5, View: v, Step: s, Body: body}})
+	}
+	step(0, bft.StepAccepted)
+	step(0, bft.StepPrepared)
+	step(1, bft.StepAccepted)
+	x := tr.newest(bft.Digest{1})
+	if x == nil || x.view != 1 || x.at[bft.StepPrepared] != 0 {
+		t.Fatalf("%+v", x)
+	}
+	step(1, bft.StepCommitted)
+	committed := x.at[bft.StepCommitted]
+	step(1, bft.StepPrepared) // votes that came late
+	step(2, bft.StepAccepted) // a new view proposes again what is decided
+	if x.view != 1 || x.at[bft.StepPrepared] != 0 || x.at[bft.StepCommitted] != committed {
+		t.Errorf("%+v", x)
+	}
+	tr.progress([]bft.Progress{{Seq: 5 + numbersTimed, View: 1, Step: bft.StepAccepted}})
+	if tr.newest(bft.Digest{1}) != nil {
+		t.Error("an old number stays")
+	}
+}
