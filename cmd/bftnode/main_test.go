@@ -16,11 +16,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"bftnode": main, "adder": adder})
+	testscript.Main(m, map[string]func(){"bftnode": main, "adder": adder, "forgetter": forgetter})
 }
 
 // scriptsWithin bounds all scripts together; they run side by side.
-const scriptsWithin = 2 * time.Minute
+const scriptsWithin = 5 * time.Minute
 
 // TestScripts runs the scripts of testdata with the real program, in processes of
 // its own. Each ends what it starts: a cluster in the directory `cluster` of a

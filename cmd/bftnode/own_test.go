@@ -10,10 +10,33 @@ import (
 
 	"github.com/baluarte-bft/baluarte/node"
 	"github.com/baluarte-bft/baluarte/node/app"
+	"github.com/baluarte-bft/baluarte/node/cli"
 )
 
 // adder is the program of somebody who uses Baluarte, with a service of their own.
-func adder() { node.Main(node.Service{Name: "total", New: newTotal}) }
+func adder() { node.Main(node.Service{Name: "total", New: newTotal, SelfTest: selfTestTotal}) }
+
+// forgetter is one with a service that does not keep its promise.
+func forgetter() { node.Main(node.Service{Name: "total", New: newForgetful, SelfTest: selfTestTotal}) }
+
+// selfTestTotal adds 5 in each round.
+func selfTestTotal(ctx context.Context, s *cli.Session, round int) (string, error) {
+	result, err := s.Invoke(ctx, "total", []byte("5"))
+	if want := strconv.Itoa(5 * (round + 1)); err == nil && string(result) != want {
+		err = fmt.Errorf("the total is %s, want %s", result, want)
+	}
+	return "5 was added", err
+}
+
+// forgetful is a total that begins anew with each operation.
+type forgetful struct{ total }
+
+func newForgetful(app.Store) (app.StateMachine, error) { return new(forgetful), nil }
+
+func (f *forgetful) Apply(ctx app.Context, op []byte) []byte {
+	f.sum.Store(0)
+	return f.total.Apply(ctx, op)
+}
 
 // total is a service that adds up.
 type total struct{ sum atomic.Int64 }

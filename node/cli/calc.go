@@ -16,7 +16,7 @@ import (
 
 // Calc is the service calc of node/app with its command.
 func Calc() Service {
-	return Service{Name: "calc", New: calc.New, Short: "Exact arithmetic", Commands: func(s *Session) []*cobra.Command {
+	return Service{Name: "calc", New: calc.New, SelfTest: selfTestCalc, Short: "Exact arithmetic", Commands: func(s *Session) []*cobra.Command {
 		return []*cobra.Command{calcEvaluate(s)}
 	}}
 }

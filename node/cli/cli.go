@@ -41,6 +41,10 @@ type Service struct {
 	// service, whose RunE are made by [Session.Run]; a single one of that name is that
 	// command itself. Nil leaves the service to the general commands invoke and query.
 	Commands func(*Session) []*cobra.Command
+	// SelfTest calls the service for the command selftest, on a cluster of its own, and returns in a few words what it
+	// has seen to hold, or what did not. It is called in round 0, when the service is new, in round 1, when the primary
+	// is dead, and in round 2, when it is back. Nil: selftest does not call the service.
+	SelfTest func(ctx context.Context, s *Session, round int) (held string, err error)
 }
 
 // Program is a set of services with every command.
@@ -97,7 +101,7 @@ func (p *Program) Execute(ctx context.Context, args []string, stdin io.Reader, s
 }
 
 // ownCommands are the names that the command of a service cannot have.
-var ownCommands = []string{"up", "launch", "down", "logs", "status", "run", "init", "keys", "manifest", "invoke", "query", "version", "help"}
+var ownCommands = []string{"up", "launch", "down", "logs", "status", "run", "init", "keys", "manifest", "invoke", "query", "selftest", "version", "help"}
 
 // check refuses a program that cannot work, whose author made a mistake.
 func (p *Program) check() error {
@@ -171,7 +175,7 @@ func (p *Program) root() *cobra.Command {
 	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Show the help of a command", RunE: help})
 	root.AddCommand(p.upCommand(), p.downCommand(), p.logsCommand(), p.statusCommand(),
 		p.runCommand(), p.initCommand(), p.keysCommand(), p.manifestCommand(),
-		p.invokeCommand(), p.queryCommand(), p.versionCommand())
+		p.invokeCommand(), p.queryCommand(), p.selfTestCommand(), p.versionCommand())
 	for _, s := range p.Services {
 		if s.Commands != nil {
 			root.AddCommand(p.serviceCommand(s))

@@ -53,8 +53,8 @@ func openCluster(dir string) (*cluster, error) {
 
 // createCluster makes keys, manifest, configs and empty databases for n replicas on
 // this machine. Everything is made in a directory beside, and the manifest moved
-// last, so that a cluster exists as a whole or not at all.
-func createCluster(dir string, n int, services []string) (*cluster, error) {
+// last, so that a cluster exists as a whole or not at all. The manifest may be tuned before it is written.
+func createCluster(dir string, n int, services []string, tune ...func(*config.Manifest)) (*cluster, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func createCluster(dir string, n int, services []string) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := c.fill(ports[:n], services)
+	keys, err := c.fill(ports[:n], services, tune)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func refuseRemains(dir string) error {
 }
 
 // fill makes the member keys and the manifest, of replicas on these ports.
-func (c *cluster) fill(ports []int, services []string) ([]*crypto.PrivateKey, error) {
+func (c *cluster) fill(ports []int, services []string, tune []func(*config.Manifest)) ([]*crypto.PrivateKey, error) {
 	var err error
 	keys := make([]*crypto.PrivateKey, len(ports))
 	members := make([]config.Member, len(ports))
@@ -138,6 +138,9 @@ func (c *cluster) fill(ports []int, services []string) ([]*crypto.PrivateKey, er
 	// The name tells clusters apart; the keys already make each id unique.
 	name := fmt.Sprintf("local-%s", keys[0].Public().Fingerprint()[:4])
 	c.manifest = config.NewManifest(name, services, members)
+	for _, f := range tune {
+		f(c.manifest)
+	}
 	return keys, c.manifest.Validate()
 }
 

@@ -14,7 +14,7 @@ import (
 
 // Echo is the service echo of node/app with its commands.
 func Echo() Service {
-	return Service{Name: "echo", New: echo.New, Short: "Messages that come back, and their history", Commands: func(s *Session) []*cobra.Command {
+	return Service{Name: "echo", New: echo.New, SelfTest: selfTestEcho, Short: "Messages that come back, and their history", Commands: func(s *Session) []*cobra.Command {
 		return []*cobra.Command{echoSend(s), echoHistory(s)}
 	}}
 }

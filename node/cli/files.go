@@ -14,7 +14,7 @@ import (
 
 // Files is the service files of node/app with its commands.
 func Files() Service {
-	return Service{Name: "files", New: files.New, Short: "Files with versions", Commands: func(s *Session) []*cobra.Command {
+	return Service{Name: "files", New: files.New, SelfTest: selfTestFiles, Short: "Files with versions", Commands: func(s *Session) []*cobra.Command {
 		return []*cobra.Command{
 			filesStore(s, files.Create, "put", "Store a local file under a new name",
 				"Stores the local file LOCAL as NAME. If there is a file of this name nothing changes, and the exit code is 4."),

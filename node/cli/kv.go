@@ -19,14 +19,14 @@ import (
 
 // KV is the service kv of node/app with its commands.
 func KV() Service {
-	return Service{Name: "kv", New: kv.New, Short: "Keys and values", Commands: func(s *Session) []*cobra.Command {
+	return Service{Name: "kv", New: kv.New, SelfTest: selfTestKV, Short: "Keys and values", Commands: func(s *Session) []*cobra.Command {
 		return []*cobra.Command{kvPut(s), kvGet(s), kvDel(s), kvCas(s), kvScan(s)}
 	}}
 }
 
 // Counter is the service counter of node/app with its commands.
 func Counter() Service {
-	return Service{Name: "counter", New: counter.New, Short: "A 64-bit number", Commands: func(s *Session) []*cobra.Command {
+	return Service{Name: "counter", New: counter.New, SelfTest: selfTestCounter, Short: "A 64-bit number", Commands: func(s *Session) []*cobra.Command {
 		return []*cobra.Command{counterChange(s, "add", "Add to the counter, and print what it is then", counter.Add),
 			counterChange(s, "mul", "Multiply the counter, and print what it is then", counter.Mul), counterGet(s)}
 	}}
