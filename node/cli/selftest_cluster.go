@@ -190,22 +190,23 @@ func (t *selfTest) agree(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("the replicas have not come to the same: %s", apart(st))
 	}
 	r := &st.Replicas[0]
-	text := fmt.Sprintf("all %d have executed %d numbers in view %d", st.N, r.Executed, r.View)
+	text := fmt.Sprintf("all %d have executed the same %d numbers", st.N, r.Executed)
 	if r.Stable > 0 {
 		text += fmt.Sprintf(", and their states have one digest at %d", r.Stable)
 	}
 	return text, nil
 }
 
-// together: all replicas are active in one view, and have executed and certified the same.
+// together: a quorum works in one view, and all have executed and certified the same. One that suspected the primary while
+// the others did not may wait for the next view: it has what they have.
 func together(st *Status) bool {
 	for i := range st.Replicas {
 		r, first := &st.Replicas[i], &st.Replicas[0]
-		if r.State != StateActive || r.View != first.View || r.Executed != first.Executed || r.Stable != first.Stable {
+		if !r.live || r.Executed != first.Executed || r.Stable != first.Stable {
 			return false
 		}
 	}
-	return true
+	return st.missing() == ""
 }
 
 // apart says how replicas differ.
