@@ -83,7 +83,7 @@ func (p *Program) runReplica(ctx context.Context, dir string, acceptLoss bool, p
 		return fmt.Errorf("the home %s is in use by process %d: end that first", dir, holder)
 	}
 	defer lock.release()
-	if err := setLog(home); err != nil {
+	if err := setLog(&home.Config.Log, home.Path(config.ConfigFile), map[string]string{"member": home.Member().Name}); err != nil {
 		return err
 	}
 	if m := home.Config.Limits.Memory; m > 0 {
@@ -99,26 +99,25 @@ func (p *Program) runReplica(ctx context.Context, dir string, acceptLoss bool, p
 	return explainLoss(home, p.Run(ctx, r))
 }
 
-// setLog directs the log to the standard error, as the config says.
-func setLog(home *config.Home) error {
-	c := logging.Config{Stderr: true, Format: logging.PlaintextOutput, SubsystemLevels: map[string]logging.LogLevel{},
-		Labels: map[string]string{"member": home.Member().Name}}
-	if home.Config.Log.Format == "json" {
+// setLog directs the log to the standard error, as the config in that file says. Each line has the labels.
+func setLog(l *config.Log, file string, labels map[string]string) error {
+	c := logging.Config{Stderr: true, Format: logging.PlaintextOutput, SubsystemLevels: map[string]logging.LogLevel{}, Labels: labels}
+	if l.Format == "json" {
 		c.Format = logging.JSONOutput
 	}
-	level, err := logging.Parse(home.Config.Log.Level)
+	level, err := logging.Parse(l.Level)
 	if err != nil {
-		return fmt.Errorf("%s: log.level: %w", home.Path(config.ConfigFile), err)
+		return fmt.Errorf("%s: log.level: %w", file, err)
 	}
 	c.Level = level
 	known := logging.GetSubsystems()
-	for _, name := range slices.Sorted(maps.Keys(home.Config.Log.Subsystems)) {
+	for _, name := range slices.Sorted(maps.Keys(l.Subsystems)) {
 		if !slices.Contains(known, name) {
 			slices.Sort(known)
-			return fmt.Errorf("%s: log.subsystems: there is no subsystem %q, only %s", home.Path(config.ConfigFile), name, strings.Join(known, ", "))
+			return fmt.Errorf("%s: log.subsystems: there is no subsystem %q, only %s", file, name, strings.Join(known, ", "))
 		}
-		if c.SubsystemLevels[name], err = logging.Parse(home.Config.Log.Subsystems[name]); err != nil {
-			return fmt.Errorf("%s: log.subsystems: %w", home.Path(config.ConfigFile), err)
+		if c.SubsystemLevels[name], err = logging.Parse(l.Subsystems[name]); err != nil {
+			return fmt.Errorf("%s: log.subsystems: %w", file, err)
 		}
 	}
 	logging.SetupLogging(c)

@@ -3,7 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -159,11 +161,7 @@ func (c *Config) Validate() error {
 		errs = append(errs, err)
 	}
 	bad(c.Data != "", "data: the name of a directory is needed")
-	bad(isLevel(c.Log.Level), "log.level: %q is not debug, info, warn or error", c.Log.Level)
-	for name, level := range c.Log.Subsystems {
-		bad(isLevel(level), "log.subsystems: %q of %s is not debug, info, warn or error", level, name)
-	}
-	bad(c.Log.Format == "text" || c.Log.Format == "json", "log.format: %q is not text or json", c.Log.Format)
+	errs = append(errs, c.Log.validate()...)
 	times := c.Members.table()
 	if err := times.ValidateTimes(); err != nil {
 		errs = append(errs, fmt.Errorf("members: %w", oneLine(err)))
@@ -189,6 +187,21 @@ func (c *Config) Validate() error {
 		bad(v.v >= minQueue && v.v <= 1<<30, "limits.%s: %s is not within %s and 1GiB", v.name, v.v, minQueue)
 	}
 	return errors.Join(errs...)
+}
+
+func (l *Log) validate() (errs []error) {
+	if !isLevel(l.Level) {
+		errs = append(errs, fmt.Errorf("log.level: %q is not debug, info, warn or error", l.Level))
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Subsystems)) {
+		if level := l.Subsystems[name]; !isLevel(level) {
+			errs = append(errs, fmt.Errorf("log.subsystems: %q of %s is not debug, info, warn or error", level, name))
+		}
+	}
+	if l.Format != "text" && l.Format != "json" {
+		errs = append(errs, fmt.Errorf("log.format: %q is not text or json", l.Format))
+	}
+	return errs
 }
 
 // minQueue holds a frame of the largest size, and its bookkeeping.

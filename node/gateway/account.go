@@ -1,0 +1,99 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"golang.org/x/time/rate"
+
+	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/client"
+	"github.com/baluarte-bft/baluarte/node/config"
+)
+
+// Cluster is what a gateway calls with one key: a [client.Client], see [Connect].
+type Cluster interface {
+	// Do has an operation executed by a service, as [client.Service.Do].
+	Do(ctx context.Context, service string, r client.Request) (client.Response, error)
+	// Query asks a service, as [client.Service.Query].
+	Query(ctx context.Context, service string, question []byte, c client.Consistency) ([]byte, error)
+	// Reachable tells which replicas can be reached.
+	Reachable() client.Reach
+}
+
+// Account is somebody on whose behalf the gateway calls the cluster.
+type Account struct {
+	// Name is for logs and metrics.
+	Name string
+	// Token is the digest of what is shown by the user; zero for those who show none.
+	Token config.TokenDigest
+	// Key is the public key that signs the operations.
+	Key crypto.PublicKey
+	// Cluster is called with that key.
+	Cluster Cluster
+	// Rate is how many requests a second may be made; 0: any number.
+	Rate int
+}
+
+// account is an Account with its present use.
+type account struct {
+	Account
+	rate *rate.Limiter // nil: any
+}
+
+func newAccount(a Account) *account {
+	acc := &account{Account: a}
+	if a.Rate > 0 {
+		acc.rate = rate.NewLimiter(rate.Limit(a.Rate), a.Rate)
+	}
+	return acc
+}
+
+// accountOf tells who is asking. A digest is looked up, so how long that takes says nothing about other tokens.
+func (g *Gateway) accountOf(r *http.Request) (*account, error) {
+	header := r.Header.Get("Authorization")
+	if header == "" {
+		if g.anonymous == nil {
+			return nil, fail(http.StatusUnauthorized, "unauthorized", "a token is needed: send Authorization: Bearer TOKEN")
+		}
+		return g.anonymous, nil
+	}
+	scheme, token, _ := strings.Cut(header, " ")
+	acc := g.accounts[config.DigestToken(strings.TrimSpace(token))]
+	if !strings.EqualFold(scheme, "Bearer") || acc == nil {
+		return nil, fail(http.StatusUnauthorized, "unauthorized", "the Authorization header has no token that is known here")
+	}
+	return acc, nil
+}
+
+// allow takes a request into account.
+func (a *account) allow() error {
+	if a.rate == nil {
+		return nil
+	}
+	r := a.rate.Reserve()
+	wait := r.Delay()
+	if wait == 0 {
+		return nil
+	}
+	r.Cancel()
+	e := fail(http.StatusTooManyRequests, "rate_limited", "more than %d requests a second", a.Rate)
+	e.RetryAfter = wait
+	return e
+}
+
+// Connect makes a Cluster of a client.
+func Connect(c *client.Client) Cluster { return connected{c} }
+
+type connected struct{ *client.Client }
+
+// Do has an operation executed.
+func (c connected) Do(ctx context.Context, service string, r client.Request) (client.Response, error) {
+	return c.Service(service).Do(ctx, r)
+}
+
+// Query asks a question.
+func (c connected) Query(ctx context.Context, service string, question []byte, mode client.Consistency) ([]byte, error) {
+	return c.Service(service).Query(ctx, question, mode)
+}

@@ -1,0 +1,305 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/baluarte-bft/baluarte/node/client"
+)
+
+// call is a request that is being served.
+type call struct {
+	g       *Gateway
+	w       *response
+	r       *http.Request
+	control *http.ResponseController
+	route   *route
+	account *account
+
+	ctx      context.Context // ends with the time for the call, or with the connection
+	partTime time.Duration   // for each of the calls that a transfer makes
+	query    url.Values
+	bodyRead bool  // to its end, or there is none
+	changed  bool  // an operation was executed
+	held     int64 // bytes of the gateway's memory
+	// extra completes an answer: it is given the object without its closing brace.
+	extra func([]byte) []byte
+}
+
+// run does what a request asks for.
+func (c *call) run(rt *route) (any, error) {
+	if err := c.readQuery(rt); err != nil {
+		return nil, err
+	}
+	if rt.open {
+		return rt.do(c)
+	}
+	if rt.body == noBody {
+		if c.r.ContentLength != 0 {
+			return nil, badRequest("%s takes no body", rt.method)
+		}
+		c.bodyEnds()
+	}
+	timeout, err := c.timeout()
+	if err != nil {
+		return nil, err
+	}
+	c.ctx, c.partTime = c.r.Context(), timeout
+	if !rt.transfer {
+		ctx, cancel := context.WithTimeout(c.ctx, timeout)
+		defer cancel()
+		c.ctx = ctx
+	}
+	return rt.do(c)
+}
+
+// bodyEnds: all of the body is here. From now on net/http watches whether the other end goes away; a deadline would look
+// like that, and end the call.
+func (c *call) bodyEnds() {
+	c.bodyRead = true
+	_ = c.control.SetReadDeadline(time.Time{}) // only a test's recorder has none
+}
+
+func badRequest(format string, args ...any) *Error {
+	return fail(http.StatusBadRequest, "bad_request", format, args...)
+}
+
+// readQuery refuses parameters that the route does not know, as they are most likely misspelt.
+func (c *call) readQuery(rt *route) error {
+	query, err := url.ParseQuery(c.r.URL.RawQuery)
+	if err != nil {
+		return badRequest("the query is malformed: %v", err)
+	}
+	for name, values := range query {
+		switch {
+		case !slices.Contains(rt.params, name):
+			return badRequest("there is no parameter %q here, only %s", name, orNone(rt.params))
+		case len(values) > 1:
+			return badRequest("the parameter %s stands twice", name)
+		case !utf8.ValidString(values[0]) && name != "prefix" && name != "after":
+			return badRequest("the parameter %s is not UTF-8", name)
+		}
+	}
+	c.query = query
+	return nil
+}
+
+func orNone(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// number is a whole number in the query.
+func (c *call) number(name string, least, most, otherwise int64) (int64, error) {
+	text := c.query.Get(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < least || n > most {
+		return 0, badRequest("%s is %q: it must be a whole number from %d to %d", name, text, least, most)
+	}
+	return n, nil
+}
+
+func (c *call) timeout() (time.Duration, error) {
+	most := time.Duration(c.g.limits.MaxCallTime)
+	text := c.query.Get("timeout")
+	if text == "" {
+		return time.Duration(c.g.limits.CallTime), nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 || d > most {
+		return 0, badRequest("timeout is %q: it must be a time such as 500ms or 5s, at most %v", text, most)
+	}
+	return d, nil
+}
+
+var consistencies = map[string]client.Consistency{"": client.Linearizable, "linearizable": client.Linearizable,
+	"ordered": client.Ordered, "stale": client.Stale}
+
+func (c *call) consistency(text string) (client.Consistency, error) {
+	mode, ok := consistencies[text]
+	if !ok {
+		return 0, badRequest("consistency is %q: it must be linearizable, ordered or stale", text)
+	}
+	return mode, nil
+}
+
+// ask asks the service of the route a question, with the consistency that the query names.
+func (c *call) ask(question []byte) ([]byte, error) {
+	mode, err := c.consistency(c.query.Get("consistency"))
+	if err != nil {
+		return nil, err
+	}
+	return c.askAs(c.route.service, question, mode)
+}
+
+func (c *call) askAs(service string, question []byte, mode client.Consistency) ([]byte, error) {
+	answer, err := c.account.Cluster.Query(c.ctx, service, question, mode)
+	if err != nil {
+		return nil, callFailed(err, true)
+	}
+	return answer, nil
+}
+
+// invoke has the service of the route execute an operation.
+func (c *call) invoke(op []byte) ([]byte, error) { return c.invokeOn(c.route.service, op) }
+
+func (c *call) invokeOn(service string, op []byte) ([]byte, error) {
+	r, err := c.account.Cluster.Do(c.ctx, service, client.Request{Op: op})
+	if err != nil {
+		return nil, callFailed(err, false)
+	}
+	c.changed = true
+	return r.Value, nil
+}
+
+// reserve takes bytes of the gateway's memory, until the request ends.
+func (c *call) reserve(n int64) *Error {
+	if n > int64(c.g.limits.Memory) || !c.g.memory.TryAcquire(n) {
+		return busy("gateway_busy", "the gateway holds as much for other requests as it may")
+	}
+	c.held += n
+	return nil
+}
+
+func (c *call) release() {
+	if c.held > 0 {
+		c.g.memory.Release(c.held)
+		c.held = 0
+	}
+}
+
+// body reads a JSON object into v, strictly.
+func (c *call) body(v any) error {
+	data, err := c.bodyBytes()
+	if err != nil {
+		return err
+	}
+	if !utf8.Valid(data) {
+		return badRequest("the body is not UTF-8: bytes of other kinds go in base64, as value_base64 for value")
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return badRequest("the body is not the object that belongs here: %s", describe(err, len(data)))
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return badRequest("the body goes on after the object, at byte %d", dec.InputOffset())
+	}
+	return nil
+}
+
+// describe words an error of the JSON decoder for somebody who does not know Go.
+func describe(err error, length int) string {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Sprintf("malformed JSON at byte %d: %v", syntax.Offset, err)
+	case errors.As(err, &kind) && kind.Field == "":
+		return fmt.Sprintf("it is a JSON %s", kind.Value)
+	case errors.As(err, &kind):
+		return fmt.Sprintf("%s is a JSON %s, which does not fit", kind.Field, kind.Value)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Sprintf("malformed JSON: it ends after %d bytes", length)
+	}
+	return strings.TrimPrefix(err.Error(), "json: ")
+}
+
+func (c *call) bodyBytes() ([]byte, error) {
+	if kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return nil, fail(http.StatusUnsupportedMediaType, "not_json", "the body must be JSON: send Content-Type: application/json")
+	}
+	if e := c.r.Header.Get("Content-Encoding"); e != "" {
+		return nil, fail(http.StatusUnsupportedMediaType, "not_json", "the body must not be compressed or otherwise encoded (%s)", e)
+	}
+	most := int64(c.g.limits.Body)
+	size := c.r.ContentLength
+	if size > most {
+		return nil, c.tooLarge()
+	}
+	if size < 0 {
+		size = most // it is not known before it has come
+	}
+	if err := c.reserve(size); err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	b.Grow(int(min(size, 64<<10)))
+	n, err := b.ReadFrom(http.MaxBytesReader(nil, c.r.Body, most))
+	c.g.metrics.received.Add(float64(n))
+	if err != nil {
+		return nil, c.readFailed(err)
+	}
+	c.bodyEnds()
+	return b.Bytes(), nil
+}
+
+func (c *call) tooLarge() *Error {
+	return fail(http.StatusRequestEntityTooLarge, "too_large", "the body is longer than %s: larger contents go through /v1/files", c.g.limits.Body)
+}
+
+// readFailed words an error of the connection.
+func (c *call) readFailed(err error) *Error {
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &long):
+		return c.tooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fail(http.StatusRequestTimeout, "slow_body", "the body did not come within %s", c.g.limits.BodyTime)
+	}
+	return badRequest("the body could not be read: %v", err)
+}
+
+// hosts tells whether the cluster hosts a service.
+func (g *Gateway) hosts(service string) bool { return slices.Contains(g.manifest.Services, service) }
+
+// text is a member of a JSON object that stands for bytes: a text, or base64 under a name that says so.
+type text struct {
+	plain  *string
+	base64 *string
+}
+
+// bytes returns what one of the two gives; name is for the error.
+func (t text) bytes(name string) ([]byte, error) {
+	switch {
+	case t.plain != nil && t.base64 != nil:
+		return nil, badRequest("the body has both %s and %[1]s_base64: give one", name)
+	case t.plain != nil:
+		return []byte(*t.plain), nil
+	case t.base64 == nil:
+		return nil, badRequest("the body has neither %s nor %[1]s_base64", name)
+	}
+	b, err := base64.StdEncoding.DecodeString(*t.base64)
+	if err != nil {
+		return nil, badRequest("%s_base64 is not base64", name)
+	}
+	return b, nil
+}
+
+// addText adds bytes to a JSON object: as text if they are UTF-8, else in base64 under a name that says so.
+func addText(o map[string]any, name string, b []byte) {
+	if utf8.Valid(b) {
+		o[name] = string(b)
+	} else {
+		o[name+"_base64"] = b
+	}
+}
