@@ -5,9 +5,7 @@ import (
 	"context"
 	"fmt"
 	"go/format"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +20,8 @@ import (
 // The documents are run as they stand:
 //
 //   - A fence "```go PATH" is a file of a program; it is written to PATH beside the clone. A fence
-//     "```go" is a fragment, which must be formatted Go.
+//     "```go" is a fragment, which must be formatted Go. "```python PATH" and "```yaml PATH" are files too, in the
+//     directory where the commands run.
 //   - A fence "```console" is a session: a line that begins with "$ " is run by the shell, the lines
 //     after it are what it prints. "..." stands for any lines. What differs from run to run (process
 //     ids, ports, keys, digests, times) may differ, but one that is printed in one place and used in
@@ -84,16 +83,7 @@ func TestMain(m *testing.M) {
 		os.RemoveAll(builtDir)
 		os.Exit(code)
 	}
-	client := http.Client{Timeout: 5 * time.Second}
-	r, err := client.Get(os.Args[len(os.Args)-1])
-	if err == nil {
-		_, err = io.Copy(os.Stdout, r.Body)
-		r.Body.Close()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
+	os.Exit(standInCurl(os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // builtDir is the directory of the programs once they are built.
@@ -109,6 +99,9 @@ var programs = sync.OnceValues(func() (string, error) {
 	out, err := exec.Command("go", "build", "-o", dir+"/", "./cmd/...").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("building: %w: %s", err, out)
+	}
+	if _, err := exec.LookPath("curl"); err == nil {
+		return dir, nil // the machine's own
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -136,6 +129,8 @@ func TestDocs(t *testing.T) {
 				switch lang, path, _ := strings.Cut(f.info, " "); {
 				case lang == "go" && path != "":
 					s.write(path, f.text)
+				case lang == "python" && path != "", lang == "yaml" && path != "":
+					s.writeFile(filepath.Join(s.dir, path), f.text)
 				case lang == "go":
 					if got, err := format.Source([]byte(f.text)); err != nil || string(got) != f.text {
 						t.Errorf("%s:%d: not formatted Go: %v", file, f.line, err)
@@ -164,7 +159,7 @@ const (
 // volatile is what may differ between the document and a run. In cmp they are equal; in bind
 // they stand for each other from then on.
 var (
-	volatile = regexp.MustCompile(`\bprocess \d{1,7}\b|\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ|127\.0\.0\.1:\d+|\b[0-9a-f]{64}\b|\b[0-9a-f]{8}\b|\b[a-z2-7]{4}(-[a-z2-7]{4}){3}\b|\b\d+\.\d+s\b|\(cached\)|\bview \d+\b|\b\d{4,7}\b`)
+	volatile = regexp.MustCompile(`\bprocess \d{1,7}\b|\b\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?Z|127\.0\.0\.1:\d+|\b[0-9a-f]{64}\b|\b[0-9a-f]{8}\b|\b[a-z2-7]{4}(-[a-z2-7]{4}){3}\b|\b\d+\.\d+s\b|\(cached\)|\bview \d+\b|\b\d{4,7}\b`)
 	unbound  = regexp.MustCompile(`^(\d+\.\d+s|\(cached\)|view \d+|.*Z)$`)
 	number   = regexp.MustCompile(`\d+(\.\d+)?([nµm]?s)?`)
 	address  = regexp.MustCompile(`127\.0\.0\.1:\d+`)
@@ -220,7 +215,11 @@ func (s *shell) write(path, text string) {
 	if got, err := format.Source([]byte(text)); err != nil || string(got) != text {
 		s.t.Errorf("%s is not formatted Go: %v", path, err)
 	}
-	path = filepath.Join(s.top, filepath.FromSlash(path))
+	s.writeFile(filepath.Join(s.top, filepath.FromSlash(path)), text)
+}
+
+func (s *shell) writeFile(path, text string) {
+	s.t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		s.t.Fatal(err)
 	}
@@ -266,7 +265,7 @@ func (s *shell) do(isCommand bool, command string, want []string) error {
 	case program == "cd":
 		s.dir = filepath.Join(s.dir, words[1])
 		return nil
-	case !strings.Contains(command, "--detach") && (words[1] == "up" || words[1] == "run") && program != "bftsim" && program != "go":
+	case !strings.Contains(command, "--detach") && (words[1] == "up" || words[1] == "run" || words[1] == "gateway" && words[2] != "token") && program != "bftsim" && program != "go":
 		return s.start(command, want)
 	}
 	// What only looks may have to look again: replicas that are not needed lag a little.
