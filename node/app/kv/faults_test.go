@@ -1,7 +1,6 @@
 package kv_test
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -9,22 +8,14 @@ import (
 	"github.com/baluarte-bft/baluarte/sim/simtest"
 )
 
+// 1,000 seeds: go test ./node/app/kv -run TestUnderFaults -simtest.seeds=1..1000
 func TestUnderFaults(t *testing.T) {
-	key := func(r *rand.Rand) []byte { return fmt.Appendf(nil, "k%d", r.IntN(5)) }
-	value := func(r *rand.Rand) []byte { return fmt.Appendf(nil, "v%d", r.IntN(3)) }
 	operation := func(r *rand.Rand, _ int) []byte {
-		switch r.IntN(6) {
-		case 0:
-			return kv.Create(key(r), value(r))
-		case 1:
-			return kv.Delete(key(r))
-		case 2:
-			return kv.CompareAndSet(key(r), value(r), value(r))
-		case 3:
-			return key(r) // which is no operation
+		if r.IntN(20) == 0 {
+			return []byte("nonsense")
 		}
-		return kv.Put(key(r), value(r))
+		return draw(r)
 	}
-	get := func(r *rand.Rand, _ int) []byte { return kv.Get(key(r)) }
-	simtest.Run(t, kv.New, 8, simtest.Operations(operation), simtest.Queries(get))
+	query := func(r *rand.Rand, _ int) []byte { return ask(r) }
+	simtest.Run(t, kv.New, 8, simtest.Operations(operation), simtest.Queries(query))
 }

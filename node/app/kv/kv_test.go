@@ -18,27 +18,10 @@ import (
 )
 
 func TestKVKeepsThePromisesOfAService(t *testing.T) {
-	ops := apptest.Generate(1, 400, func(r *rand.Rand) []byte {
-		key := []byte{byte('a' + r.IntN(4)), byte('a' + r.IntN(4))}
-		value := bytes.Repeat([]byte{byte(r.IntN(3))}, r.IntN(50))
-		switch r.IntN(6) {
-		case 0:
-			return kv.Delete(key)
-		case 1:
-			return kv.CompareAndSet(key, bytes.Repeat([]byte{byte(r.IntN(3))}, r.IntN(3)), value)
-		case 2:
-			return kv.Create(key, value)
-		case 3:
-			return kv.Scan(key[:1], nil, 3, 40)
-		case 4:
-			return kv.Get(key)
-		}
-		return kv.Put(key, value)
-	})
-	apptest.Check(t, kv.New, ops, apptest.Queries(kv.Get([]byte("ab")), kv.Scan(nil, nil, 0, 0), kv.Put([]byte("x"), nil)))
+	apptest.Check(t, kv.New, apptest.Generate(1, 600, draw), apptest.Queries(apptest.Generate(2, 40, ask)...))
 }
 
-func start(t rapid.TB) app.StateMachine {
+func start(t interface{ Fatal(...any) }) app.StateMachine {
 	m, err := kv.New(memstore.New())
 	if err != nil {
 		t.Fatal(err)
@@ -176,10 +159,27 @@ func TestKeysAndValuesAreBounded(t *testing.T) {
 
 func FuzzKV(f *testing.F) {
 	k, v := []byte("key"), []byte("value")
-	for _, op := range [][]byte{nil, kv.Put(k, v), kv.Get(k), kv.Delete(k), kv.Create(k, v), kv.CompareAndSet(k, v, v), kv.Scan(k, nil, 1, 1), kv.Scan(nil, k, 0, 0)} {
+	for _, op := range [][]byte{nil, kv.Put(k, v), kv.Get(k), kv.Delete(k), kv.Create(k, v), kv.CompareAndSet(k, v, v), kv.Scan(k, nil, 1, 1),
+		kv.Scan(nil, k, 0, 0), kv.Scan(nil, []byte{}, 0, 0)} {
 		f.Add(op)
 	}
-	f.Add([]byte("\x01\x00\x80\x00\x00")) // a snapshot with a length that is not in its shortest form
+	r := rand.New(rand.NewPCG(1, 1))
+	m := start(f)
+	for range 100 {
+		op := draw(r)
+		f.Add(op)
+		f.Add(m.Apply(app.Context{}, op))
+	}
+	s, err := m.Snapshot()
+	if err != nil {
+		f.Fatal(err)
+	}
+	var whole bytes.Buffer
+	if _, err := s.WriteTo(&whole); err != nil || s.Close() != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole.Bytes())
+	f.Add([]byte("\x02\x80\x00\x00\x00\x00\x00")) // a snapshot with a number that is not in its shortest form
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m := start(t)
 		result := m.Apply(app.Context{}, b)
@@ -187,6 +187,16 @@ func FuzzKV(f *testing.F) {
 		if bad != (m.(app.Validator).Validate(b) != nil) {
 			t.Errorf("%q: result %q, but %v", b, result, m.(app.Validator).Validate(b))
 		}
+		if again, err := kv.Again(b); err == nil && !bytes.Equal(again, b) {
+			t.Errorf("%q is accepted, but written as %q", b, again)
+		}
+		kv.DecodeRead(b)
+		kv.DecodeList(b)
+		kv.DecodeTxn(b)
+		kv.DecodeLease(b)
+		kv.DecodeLeases(b)
+		kv.DecodeChanges(b)
+		kv.DecodeRevision(b)
 		kv.DecodeDone(b)
 		kv.DecodeGet(b)
 		kv.DecodeScan(b)
