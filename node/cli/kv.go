@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
@@ -20,7 +20,7 @@ import (
 // KV is the service kv of node/app with its commands.
 func KV() Service {
 	return Service{Name: "kv", New: kv.New, SelfTest: selfTestKV, Short: "Keys and values", Commands: func(s *Session) []*cobra.Command {
-		return []*cobra.Command{kvPut(s), kvGet(s), kvDel(s), kvCas(s), kvScan(s)}
+		return []*cobra.Command{kvPut(s), kvGet(s), kvDel(s), kvCas(s), kvScan(s), kvTxn(s), kvWatch(s), kvLease(s), kvLock(s)}
 	}}
 }
 
@@ -68,7 +68,47 @@ func kvError(key string, current []byte, err error) error {
 	case errors.Is(err, kv.ErrCompareFailed):
 		return Fail(CodeCompareFailed, "compare failed: the value of key %q is %s; nothing was changed", key, brief(current))
 	}
+	return leaseError(err)
+}
+
+// leaseError words an error that has to do with leases.
+func leaseError(err error) error {
+	switch {
+	case errors.Is(err, kv.ErrNoLease):
+		return Fail(CodeNotFound, "there is no such lease, or its time is over; nothing was changed: see kv lease list")
+	case errors.Is(err, kv.ErrNotOwner):
+		return fmt.Errorf("the lease was granted to another client key, which alone can use it; nothing was changed")
+	case errors.Is(err, kv.ErrQuota):
+		return fmt.Errorf("too many: a client has at most %d leases, a lease %d keys, all together %d and %d; nothing was changed: revoke some",
+			kv.MaxClientLeases, kv.MaxLeaseKeys, kv.MaxLeases, kv.MaxLeasedKeys)
+	}
 	return err
+}
+
+// readKV asks a question. If what is read hangs on a lease whose time is over by this machine's clock, it first has the
+// cluster see that, and reads again: agreed time stands still while nothing is ordered. A stale read takes what it gets.
+func (s *Session) readKV(ctx context.Context, q []byte, mode *modeFlags, ends func(result []byte) time.Time) ([]byte, error) {
+	result, err := s.query(ctx, "kv", q, mode)
+	if err != nil || mode.stale {
+		return result, err
+	}
+	if end := ends(result); end.IsZero() || time.Now().Before(end) {
+		return result, nil
+	}
+	if _, err := s.Invoke(ctx, "kv", kv.Advance()); err != nil {
+		return nil, err
+	}
+	return s.query(ctx, "kv", q, mode)
+}
+
+// firstEnd returns when the first lease ends that an entry hangs on, or zero.
+func firstEnd(entries []kv.Entry) (first time.Time) {
+	for _, e := range entries {
+		if !e.Ends.IsZero() && (first.IsZero() || e.Ends.Before(first)) {
+			first = e.Ends
+		}
+	}
+	return first
 }
 
 // brief quotes a value for a message.
@@ -81,9 +121,11 @@ func brief(v []byte) string {
 }
 
 func kvPut(s *Session) *cobra.Command {
-	return &cobra.Command{
+	var lease uint64
+	cmd := &cobra.Command{
 		Use: "put KEY VALUE", Short: "Set the value of a key",
-		Long:    "Sets the value of a key; the value - is read from the standard input. The command ends once the cluster has agreed.",
+		Long: `Sets the value of a key; the value - is read from the standard input. The command ends once the cluster has agreed.
+With --lease the key goes with that lease, see kv lease; a later put without it takes the key off the lease.`,
 		Example: s.program.example("kv put a 1", "kv put file - <file"),
 		Args:    nArgs(2, 2),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
@@ -94,9 +136,15 @@ func kvPut(s *Session) *cobra.Command {
 			if err := checkKV([]byte(args[0]), value); err != nil {
 				return err
 			}
-			return s.change(ctx, args[0], kv.Put([]byte(args[0]), value))
+			op := kv.Put([]byte(args[0]), value)
+			if lease != 0 {
+				op = kv.PutOn(lease, []byte(args[0]), value)
+			}
+			return s.change(ctx, args[0], op)
 		}),
 	}
+	cmd.Flags().Uint64Var(&lease, "lease", 0, "number of a lease of this client that the key goes with; 0 for none")
+	return cmd
 }
 
 // change invokes an operation of kv that returns no value.
@@ -111,31 +159,76 @@ func (s *Session) change(ctx context.Context, key string, op []byte) error {
 
 func kvGet(s *Session) *cobra.Command {
 	var mode modeFlags
-	var raw bool
+	var raw, asJSON bool
 	cmd := &cobra.Command{
 		Use: "get KEY", Short: "Print the value of a key",
-		Long: `Prints the value of a key, and a line end unless --raw. The read is linearizable: it sees every
-put that had ended when it began. Without the key the exit code is 3.`,
-		Example: s.program.example("kv get a", "kv get --raw file >copy"),
+		Long: `Prints the value of a key, and a line end unless --raw; with --json also the revision of its last change, and its lease
+with the time at which that ends. The read is linearizable: it sees every put that had ended when it began. Without
+the key the exit code is 3.`,
+		Example: s.program.example("kv get a", "kv get --raw file >copy", "kv get --json a"),
 		Args:    nArgs(1, 1),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
-			if err := checkKV([]byte(args[0])); err != nil {
+			if raw && asJSON {
+				return usage("--raw and --json exclude each other: leave one out")
+			}
+			key := []byte(args[0])
+			if err := checkKV(key); err != nil {
 				return err
 			}
-			result, err := s.query(ctx, "kv", kv.Get([]byte(args[0])), &mode)
+			result, err := s.readKV(ctx, kv.Read(key), &mode, func(result []byte) time.Time {
+				e, err := kv.DecodeRead(result)
+				if err != nil {
+					return time.Time{}
+				}
+				return e.Ends
+			})
 			if err != nil {
 				return err
 			}
-			value, err := kv.DecodeGet(result)
+			e, err := kv.DecodeRead(result)
 			if err != nil {
 				return kvError(args[0], nil, err)
 			}
-			return s.Print(value, raw)
+			if e.Key = key; asJSON {
+				return s.encode(lineOfEntry(&e))
+			}
+			return s.Print(e.Value, raw)
 		}),
 	}
 	mode.add(cmd)
 	cmd.Flags().BoolVar(&raw, "raw", false, "no line end after the value")
+	cmd.Flags().BoolVar(&asJSON, "json", false, `print an object {"key", "value", "revision", "lease", "ends"}; what is no UTF-8 as "value_base64"`)
 	return cmd
+}
+
+// text is bytes in a JSON object: as a string, or in base64 under another name if they are no UTF-8. One is nil.
+func text(b []byte) (*string, []byte) {
+	if !utf8.Valid(b) {
+		return nil, b
+	}
+	s := string(b)
+	return &s, nil
+}
+
+// entryLine is an entry as --json prints it.
+type entryLine struct {
+	Key         *string    `json:"key,omitempty"`
+	KeyBase64   []byte     `json:"key_base64,omitempty"`
+	Value       *string    `json:"value,omitempty"`
+	ValueBase64 []byte     `json:"value_base64,omitempty"`
+	Revision    uint64     `json:"revision"`
+	Lease       uint64     `json:"lease,omitempty"`
+	Ends        *time.Time `json:"ends,omitempty"`
+}
+
+func lineOfEntry(e *kv.Entry) (l entryLine) {
+	l.Key, l.KeyBase64 = text(e.Key)
+	l.Value, l.ValueBase64 = text(e.Value)
+	l.Revision, l.Lease = e.Revision, e.Lease
+	if !e.Ends.IsZero() {
+		l.Ends = &e.Ends
+	}
+	return l
 }
 
 // Print writes a value to the standard output, with a line end unless raw.
@@ -231,16 +324,19 @@ func (s *Session) scan(ctx context.Context, prefix []byte, limit int, asJSON boo
 		if limit > 0 {
 			items = min(left, kv.MaxScanItems)
 		}
-		result, err := s.query(ctx, "kv", kv.Scan(prefix, after, items, 0), mode)
+		result, err := s.readKV(ctx, kv.List(prefix, after, items, 0), mode, func(result []byte) time.Time {
+			page, _ := kv.DecodeList(result) // an error is seen below
+			return firstEnd(page.Items)
+		})
 		if err != nil {
 			return err
 		}
-		page, err := kv.DecodeScan(result)
+		page, err := kv.DecodeList(result)
 		if err != nil {
 			return err
 		}
 		for _, item := range page.Items {
-			if err := s.printPair(item, asJSON); err != nil {
+			if err := s.printPair(&item, asJSON); err != nil {
 				return err
 			}
 			after = item.Key
@@ -251,12 +347,12 @@ func (s *Session) scan(ctx context.Context, prefix []byte, limit int, asJSON boo
 	}
 }
 
-func (s *Session) printPair(item kv.Item, asJSON bool) error {
+func (s *Session) printPair(item *kv.Entry, asJSON bool) error {
 	if asJSON {
 		pair := map[string]string{}
 		addText(pair, "key", item.Key)
 		addText(pair, "value", item.Value)
-		return json.NewEncoder(s.program.stdout).Encode(pair)
+		return s.encode(pair)
 	}
 	_, err := fmt.Fprintf(s.program.stdout, "%s\t%s\n", printable(item.Key), printable(item.Value))
 	return err

@@ -24,3 +24,7 @@ func ownPath() (string, error) {
 	}
 	return "/proc/self/exe", nil
 }
+
+// dieWithParent makes the kernel kill the command when the thread that starts it ends. The
+// terminal's signals reach both.
+func dieWithParent(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

@@ -16,3 +16,6 @@ func bindChild(cmd *exec.Cmd) {
 
 // ownPath is what to execute to start this program again.
 func ownPath() (string, error) { return os.Executable() }
+
+// dieWithParent can do nothing here: a command outlives this process if that is killed.
+func dieWithParent(*exec.Cmd) {}

@@ -24,7 +24,7 @@ var services = []entry{
 	{"counter", "a 64-bit number: add, multiply, get", counter.New},
 	{"echo", "messages that come back: send, history", echo.New},
 	{"files", "files with versions: put, update, delete, in parts and whole", files.New},
-	{"kv", "keys and values: put, get, delete, compare-and-set, scan", kv.New},
+	{"kv", "keys and values: put, get, compare-and-set, transactions, watch, leases, locks", kv.New},
 }
 
 // Lookup returns the factory of the service of that name, and whether there is one.

@@ -131,7 +131,8 @@ func TestHistoryIsBounded(t *testing.T) {
 				saved(t, m) // a snapshot must not see what comes into its place
 			}
 		}
-		present, first, err := kv.DecodeRevision(m.Apply(app.Context{}, kv.Revision()))
+		head, err := kv.DecodeRevision(m.Apply(app.Context{}, kv.Revision()))
+		present, first := head.Revision, head.Oldest
 		if err != nil || present != uint64(c.puts) || first != uint64(c.puts-c.kept+1) {
 			t.Errorf("%s: revisions %d to %d, %v; want the last %d of %d", name, first, present, err, c.kept, c.puts)
 		}

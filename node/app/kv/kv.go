@@ -170,7 +170,8 @@ func (m *machine) read(ctx context.Context, o *operation) []byte {
 	case opChanges:
 		return m.changes(ctx, o)
 	case opRevision:
-		return appendNumbers([]byte{statusFound}, m.revision, m.history.first())
+		e, _, _ := m.leases.ends.Min()
+		return appendNumbers([]byte{statusFound}, m.revision, m.history.first(), uint64(e.at))
 	case opLeases:
 		return m.listLeases(o)
 	}

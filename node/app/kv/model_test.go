@@ -415,9 +415,15 @@ func (p *pair) sameLeases(t *rapid.T) {
 
 // sameLog reads changes from some revision to some other.
 func (p *pair) sameLog(t *rapid.T, prefix string, page int) {
-	present, first, err := kv.DecodeRevision(p.ask(t, kv.Revision()))
-	if err != nil || present != p.model.revision || first != 1 {
-		t.Fatalf("revision %d, from %d, %v, want %d", present, first, err, p.model.revision)
+	head, err := kv.DecodeRevision(p.ask(t, kv.Revision()))
+	present, end := head.Revision, time.Duration(0)
+	for _, l := range p.model.leases {
+		if end == 0 || l.end < end {
+			end = l.end
+		}
+	}
+	if err != nil || present != p.model.revision || head.Oldest != 1 || head.NextEnd.IsZero() != (end == 0) || end != 0 && head.NextEnd.UnixNano() != int64(end) {
+		t.Fatalf("%+v, %v, want %d, %v", head, err, p.model.revision, end)
 	}
 	from, to := rapid.Uint64Range(1, present+1).Draw(t, "from"), rapid.Uint64Range(0, present+1).Draw(t, "to")
 	var got, want []string

@@ -101,7 +101,7 @@ func appendScan(kind byte, prefix, after []byte, items, bytes int) []byte {
 	return b
 }
 
-// Revision returns the operation, or query, for the present revision.
+// Revision returns the operation, or query, for where the service stands, a [Head].
 func Revision() []byte { return []byte{opRevision} }
 
 // Changes returns the operation, or query, for the changes of the revisions from to to, of keys that begin with prefix. The page

@@ -166,14 +166,25 @@ func DecodeList(result []byte) (Entries, error) {
 	return p, f.end()
 }
 
-// DecodeRevision returns the present revision, and the first one whose changes are still kept.
-func DecodeRevision(result []byte) (present, first uint64, err error) {
+// Head is where the service stands.
+type Head struct {
+	// Revision is that of the last change, Oldest the first one whose changes are still kept.
+	Revision, Oldest uint64
+	// NextEnd is when the first lease ends, in agreed time; zero without leases. If that is past, see [Advance].
+	NextEnd time.Time
+}
+
+// DecodeRevision returns what the result of Revision tells, or ErrBadOp.
+func DecodeRevision(result []byte) (Head, error) {
 	f, err := found(result)
 	if err != nil {
-		return 0, 0, err
+		return Head{}, err
 	}
-	present, first = f.number(anyNumber), f.number(anyNumber)
-	return present, first, f.end()
+	h := Head{Revision: f.number(anyNumber), Oldest: f.number(anyNumber)}
+	if end := f.number(anyNumber); end != 0 {
+		h.NextEnd = time.Unix(0, int64(end)).UTC()
+	}
+	return h, f.end()
 }
 
 // DecodeChanges returns the changes that the result of Changes holds, of all revisions up to through: the next page begins
