@@ -133,7 +133,7 @@ type ClientReady struct {
 //
 // Invariants:
 //
-//  1. bundles are in the order of First, which is dense but for the bundles that were answered;
+//  1. bundles are in the order of First, which is dense but for the bundles that were answered or given up;
 //     next is one above the last; next ≤ first outstanding + WindowOps.
 //  2. bundles is empty in phaseNone, has exactly the opening one in phaseOpening.
 //  3. A bundle's payload never changes; what is sent again is what was sent before.
@@ -209,16 +209,32 @@ type CallOptions struct {
 	Deadline Time
 	// Traced has Outbound.Traced name the call wherever it leaves, and all replicas asked to answer it.
 	Traced bool
+
+	// The others are those of Invoke alone.
+
+	// Semantics says how often the operation is executed; see the constants.
+	Semantics Semantics
+	// Expires is the agreed time after which the operation is not executed any more, rounded up to 100 ms; 0: never,
+	// or for AtMostOnce the Deadline. One that is ordered later ends in ErrRejected.
+	Expires Time
+	// Idempotent: executing the operation twice is as good as once. Then it is invoked anew by itself, in a new
+	// session, where its outcome would be unknown because its session has ended.
+	Idempotent bool
 }
 
-// Invoke takes an operation to be ordered and executed exactly once; op must stay unchanged until
+// Invoke takes an operation to be ordered and executed as opts.Semantics says; op must stay unchanged until
 // the next Ready. An error is a *CallError and means that the call was not taken: ErrRejected if
 // op is larger than MaxOp, ErrOverloaded if too many calls are outstanding, ErrNotSubmitted after Close.
 func (c *Client) Invoke(id CallID, op []byte, opts CallOptions) error {
 	if err := c.admit(op); err != nil {
 		return err
 	}
-	c.waiting.push(c.waitingCall(id, op, opts))
+	w := c.waitingCall(id, op, opts)
+	if err := c.complete(&w, opts); err != nil {
+		c.calls, c.bytes = c.calls-1, c.bytes-len(op)
+		return err
+	}
+	c.waiting.push(w)
 	return nil
 }
 
@@ -280,13 +296,15 @@ func (c *Client) Tick(now, clock Time) {
 		return
 	}
 	c.endCalls(func(_ CallID, deadline Time) bool { return deadline <= c.now })
-	for _, b := range c.bundles {
-		switch {
+	for i := 0; i < len(c.bundles); i++ {
+		switch b := c.bundles[i]; {
 		case !b.signed || b.retryAt > c.now:
 		case b.asked != c.all():
 			c.widen(b)
 		default:
-			c.retry(b)
+			if c.retry(b); i < len(c.bundles) && c.bundles[i] != b {
+				i-- // it was taken back
+			}
 		}
 	}
 	c.retryQueries()
@@ -339,7 +357,7 @@ func (c *Client) ReplicaUp(id ReplicaID) {
 		c.rotate(c.replier)
 	}
 	for _, b := range c.bundles {
-		if b.signed {
+		if b.signed && b.semantics != Maybe {
 			c.send(id, AskingFrame(&b.Bundle, b.replier, b.asked), b.calls)
 		}
 	}

@@ -14,6 +14,10 @@ type waitingCall struct {
 	op       []byte
 	deadline Time
 	traced   bool
+	class
+	idempotent bool
+	moves      uint8 // to a new session
+	backoff    Time  // of its next bundle, if it left before
 }
 
 // sentCall is a call in a bundle or query.
@@ -23,11 +27,15 @@ type sentCall struct {
 	size     int
 	ended    bool
 	traced   bool
+	// As in waitingCall.
+	idempotent bool
+	moves      uint8
 }
 
 // sentBundle is a bundle that f+1 replicas have not yet answered alike.
 type sentBundle struct {
 	Bundle
+	class
 	calls    []sentCall
 	deadline Time // the earliest of calls that have not ended
 	signID   uint64
@@ -84,6 +92,11 @@ func (c *Client) formBundles() {
 		case c.phase == phaseOpen && len(c.bundles) == 0 && c.now-c.lastUsed > c.cfg.MaxIdle:
 			c.endSession() // the replicas may be about to give it up
 			continue
+		case c.opensFirst():
+			b := c.newBundle()
+			b.deadline = never
+			c.issue(b)
+			return
 		case c.waiting.len() > 0:
 			if len(c.bundles) >= sentAtOnce && !c.fills(&c.waiting) || !c.formBundle() {
 				return
@@ -110,11 +123,12 @@ func (c *Client) fills(calls *queue[waitingCall]) bool {
 	return calls.len() >= c.cfg.MaxBundleOps
 }
 
-// formBundle makes one bundle of the calls that have waited longest; false if the window is full.
+// formBundle makes one bundle of the calls that have waited longest, if they are of one class; false if the window
+// is full.
 func (c *Client) formBundle() bool {
 	room := c.lowest() + WindowOps - c.next
-	count, size := 0, bundleOverhead
-	for count < c.waiting.len() && count < c.cfg.MaxBundleOps && uint64(count) < room {
+	count, size, of := 0, bundleOverhead, c.waiting.at(0).class
+	for count < c.waiting.len() && count < c.cfg.MaxBundleOps && uint64(count) < room && c.waiting.at(count).class == of {
 		size += len(c.waiting.at(count).op) + opOverhead
 		if size > c.cfg.MaxBundleBytes {
 			break
@@ -125,12 +139,14 @@ func (c *Client) formBundle() bool {
 		return false
 	}
 	b := c.newBundle()
-	b.deadline = never
+	b.deadline, b.class, b.Expires = never, of, of.expires
+	b.backoff = c.cfg.RetryAfter
 	for range count {
 		w := c.waiting.pop()
 		b.Ops = append(b.Ops, w.op)
-		b.calls = append(b.calls, sentCall{id: w.id, deadline: w.deadline, size: len(w.op), traced: w.traced})
+		b.calls = append(b.calls, sentCall{id: w.id, deadline: w.deadline, size: len(w.op), idempotent: w.idempotent, moves: w.moves, traced: w.traced})
 		b.deadline = min(b.deadline, w.deadline)
+		b.backoff = max(b.backoff, w.backoff)
 	}
 	c.wakeAt(b.deadline)
 	// Closing with the last operations saves a round, unless earlier bundles are outstanding: the
@@ -162,7 +178,7 @@ func (c *Client) issue(b *sentBundle) {
 	if b.votes == nil {
 		b.votes = make([]resultVote, c.cfg.N)
 	}
-	b.backoff = c.cfg.RetryAfter
+	b.backoff = max(b.backoff, c.cfg.RetryAfter)
 	c.signID++
 	b.signID = c.signID
 	c.bundles = append(c.bundles, b)
@@ -176,7 +192,9 @@ func (c *Client) Signed(id uint64, sig crypto.Signature) {
 		b := c.bundles[i]
 		if b.signID == id && !b.signed {
 			b.Signature, b.signed = sig, true
-			c.choose(b)
+			if c.choose(b); b.semantics == Maybe {
+				b.replier, b.asked, b.retryAt, b.retried = Everyone, c.all(), never, true // nobody is asked a second time
+			}
 			c.send(Everyone, AskingFrame(&b.Bundle, b.replier, b.asked), b.calls)
 			return
 		}
@@ -185,6 +203,10 @@ func (c *Client) Signed(id uint64, sig crypto.Signature) {
 
 // retry sends b again, the same bytes to all, and asks all for the full results (rule 28).
 func (c *Client) retry(b *sentBundle) {
+	if b.semantics == AtLeastOnce {
+		c.anew(b)
+		return
+	}
 	c.rotate(b.replier)
 	b.replier, b.asked, b.busy, b.retried = Everyone, c.all(), 0, true
 	b.backoff = min(2*b.backoff, c.cfg.MaxRetry)
@@ -351,7 +373,7 @@ func (c *Client) accept(i int, session SessionID, results [][]byte) {
 	c.bundles = append(c.bundles[:i], c.bundles[i+1:]...)
 	c.lastUsed = c.now
 	for k := range b.calls {
-		if call := &b.calls[k]; !call.ended {
+		if call := &b.calls[k]; !call.ended && !c.move(b, k, results[k]) {
 			value, err := splitResult(results[k])
 			c.end(call.id, value, err, call.size)
 		}
@@ -359,6 +381,9 @@ func (c *Client) accept(i int, session SessionID, results [][]byte) {
 	switch {
 	case b.Close || b.Opens() && session == 0:
 		c.endSession()
+		if len(b.calls) == 0 && session == 0 && b.Opens() {
+			c.notOpened(results[0])
+		}
 	case b.Opens():
 		c.phase, c.session = phaseOpen, session
 	case sessionGone(results):
@@ -373,7 +398,7 @@ func (c *Client) accept(i int, session SessionID, results [][]byte) {
 func (c *Client) expire() {
 	for _, b := range c.bundles {
 		for k := range b.calls {
-			if call := &b.calls[k]; !call.ended {
+			if call := &b.calls[k]; !call.ended && !c.move(b, k, []byte{byte(ResultUnknownSession)}) {
 				c.end(call.id, nil, resultErrors[ResultUnknownSession], call.size)
 			}
 		}
@@ -399,6 +424,7 @@ func (c *Client) newBundle() *sentBundle {
 func (c *Client) release(b *sentBundle) {
 	c.forget(b.votes)
 	if len(c.spare) < 64 {
+		clear(b.Ops)
 		*b = sentBundle{Bundle: Bundle{Ops: b.Ops[:0]}, calls: b.calls[:0], votes: b.votes}
 		c.spare = append(c.spare, b)
 	}
@@ -423,7 +449,11 @@ func (c *Client) endCalls(which func(CallID, Time) bool) bool {
 		}
 	}
 	c.endReads(which)
-	return c.calls != before
+	if c.calls == before {
+		return false
+	}
+	c.dropEnded()
+	return true
 }
 
 func (c *Client) endWaiting(w *waitingCall, which func(CallID, Time) bool) bool {

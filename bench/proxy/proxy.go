@@ -1,6 +1,6 @@
 // Package proxy passes TCP connections on with a delay, as a longer line would: what is under way does
 // not hold up what follows it, so that the delay alone grows and the throughput does not shrink,
-// until as many bytes are under way as a bound allows.
+// until as many bytes are under way as a bound allows. It can also lose what one side sends.
 //
 // It knows nothing of what the bytes mean. Replicas that talk through it keep their TLS from end to end.
 package proxy
@@ -52,12 +52,13 @@ type Proxy struct {
 	// Nanoseconds.
 	forward, back atomic.Int64
 	bytes         [2]atomic.Uint64
+	loses         [2]atomic.Bool
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	mu     sync.Mutex
-	conns  map[*net.TCPConn]struct{}
+	conns  map[*net.TCPConn]*atomic.Bool // whether bytes of it were lost
 	closed bool
 }
 
@@ -80,7 +81,7 @@ func Listen(c Config) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
-	p := &Proxy{listener: l, target: c.Target, buffer: c.BufferBytes, conns: map[*net.TCPConn]struct{}{}}
+	p := &Proxy{listener: l, target: c.Target, buffer: c.BufferBytes, conns: map[*net.TCPConn]*atomic.Bool{}}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.SetDelays(c.Delays)
 	p.wg.Go(p.accept)
@@ -95,6 +96,24 @@ func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 func (p *Proxy) SetDelays(d Delays) {
 	p.forward.Store(int64(max(0, d.Forward)))
 	p.back.Store(int64(max(0, d.Back)))
+}
+
+// Lose has all bytes lost, from now on, that would leave towards the target, or back: of all connections, as if that
+// direction of the line were dead. A TCP connection does not survive the loss of bytes: those that it has hit are reset
+// once nothing is lost any more.
+func (p *Proxy) Lose(forward, back bool) {
+	p.loses[0].Store(forward)
+	p.loses[1].Store(back)
+	if forward || back {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c, lost := range p.conns {
+		if lost.Load() {
+			reset(c)
+		}
+	}
 }
 
 // Passed is the number of bytes that have left towards the target, and back.
@@ -144,14 +163,14 @@ func (p *Proxy) accept() {
 }
 
 // keep has Close end the connection; false if the proxy has closed.
-func (p *Proxy) keep(c *net.TCPConn) bool {
+func (p *Proxy) keep(c *net.TCPConn, lost *atomic.Bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		reset(c)
 		return false
 	}
-	p.conns[c] = struct{}{}
+	p.conns[c] = lost
 	return true
 }
 
@@ -163,7 +182,8 @@ func (p *Proxy) forget(c *net.TCPConn) {
 
 // serve passes on one connection until both directions have ended, or one has failed.
 func (p *Proxy) serve(from *net.TCPConn) {
-	if !p.keep(from) {
+	lost := new(atomic.Bool)
+	if !p.keep(from, lost) {
 		return
 	}
 	defer p.forget(from)
@@ -175,7 +195,7 @@ func (p *Proxy) serve(from *net.TCPConn) {
 		return
 	}
 	to := c.(*net.TCPConn)
-	if !p.keep(to) {
+	if !p.keep(to, lost) {
 		reset(from)
 		return
 	}
@@ -188,8 +208,8 @@ func (p *Proxy) serve(from *net.TCPConn) {
 		reset(from)
 		reset(to)
 	}
-	both.Go(func() { p.pump(ctx, to, from, &p.forward, &p.bytes[0], broken) })
-	both.Go(func() { p.pump(ctx, from, to, &p.back, &p.bytes[1], broken) })
+	both.Go(func() { p.pump(ctx, to, from, &p.forward, p.passing(0, to, lost), broken) })
+	both.Go(func() { p.pump(ctx, from, to, &p.back, p.passing(1, from, lost), broken) })
 	both.Wait()
 	// Both ends have been told in order.
 	_ = from.SetLinger(int(closeLinger.Seconds()))
@@ -198,8 +218,28 @@ func (p *Proxy) serve(from *net.TCPConn) {
 	_ = to.Close()
 }
 
+var errLost = errors.New("proxy: bytes before these were lost")
+
+// passing returns the function that writes in one direction of a connection, or loses.
+func (p *Proxy) passing(direction int, to *net.TCPConn, lost *atomic.Bool) func([]byte) error {
+	hole := false
+	return func(b []byte) error {
+		if p.loses[direction].Load() {
+			hole = true
+			lost.Store(true)
+			return nil
+		}
+		if hole {
+			return errLost
+		}
+		n, err := to.Write(b)
+		p.bytes[direction].Add(uint64(n))
+		return err
+	}
+}
+
 // pump passes one direction on until its end, which it passes on too.
-func (p *Proxy) pump(ctx context.Context, to, from *net.TCPConn, delay *atomic.Int64, passed *atomic.Uint64, broken func()) {
+func (p *Proxy) pump(ctx context.Context, to, from *net.TCPConn, delay *atomic.Int64, write func([]byte) error, broken func()) {
 	line := newLine(p.buffer)
 	var reader sync.WaitGroup
 	reader.Go(func() {
@@ -215,11 +255,7 @@ func (p *Proxy) pump(ctx context.Context, to, from *net.TCPConn, delay *atomic.I
 			}
 		}
 	})
-	whole := line.drain(ctx.Done(), func(b []byte) error {
-		n, err := to.Write(b)
-		passed.Add(uint64(n))
-		return err
-	})
+	whole := line.drain(ctx.Done(), write)
 	if !whole || to.CloseWrite() != nil {
 		line.stop()
 		broken()

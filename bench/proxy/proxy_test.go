@@ -97,6 +97,64 @@ func TestBytesArriveInOrderAndHalfClose(t *testing.T) {
 	}
 }
 
+// What one direction loses is gone, the other goes on; the connection ends once nothing is lost any more, and a new one is whole.
+func TestLosesOneDirection(t *testing.T) {
+	for _, back := range []bool{false, true} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		p := open(t, Config{Target: l.Addr().String()})
+		near := dial(t, p)
+		far, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer far.Close()
+		from, to := net.Conn(near), far
+		if back {
+			from, to = to, from
+		}
+		p.Lose(!back, back)
+		pass(t, to, from, "heard")
+		if _, err := from.Write([]byte("lost")); err != nil {
+			t.Fatal(err)
+		}
+		for lost := false; !lost; { // it is under way until then
+			p.mu.Lock()
+			for _, l := range p.conns {
+				lost = lost || l.Load()
+			}
+			p.mu.Unlock()
+		}
+		p.Lose(false, false)
+		if n, err := to.Read(make([]byte, 1)); err == nil || n > 0 {
+			t.Errorf("back %v: %d bytes came through", back, n)
+		}
+		again := dial(t, p)
+		other, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		pass(t, again, other, "there")
+		pass(t, other, again, "and back")
+	}
+}
+
+// pass checks that what one side writes is what the other reads.
+func pass(t *testing.T, from, to net.Conn, text string) {
+	t.Helper()
+	if _, err := from.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(text))
+	if _, err := io.ReadFull(to, got); err != nil || string(got) != text {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
 // Many connections pass beside each other.
 func TestConnectionsAreApart(t *testing.T) {
 	p := open(t, Config{Target: echo(t, ""), Delays: Delays{Forward: time.Millisecond}})

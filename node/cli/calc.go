@@ -62,6 +62,7 @@ by zero or a number of more than %d bits. An expression has at most %d bytes.`, 
 	}
 	cmd.Flags().IntVar(&places, "places", defaultPlaces, fmt.Sprintf("decimal places of what is rounded, 0 to %d", maxPlaces))
 	cmd.Flags().BoolVar(&asJSON, "json", false, `print an object {"expression", "value", "decimal", "exact"}, or {"expression", "error", "position"}`)
+	s.AddCallFlags(cmd)
 	minusArgs(cmd)
 	return cmd
 }

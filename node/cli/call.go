@@ -35,7 +35,7 @@ func (f *modeFlags) mode() (client.Consistency, error) {
 	return client.Linearizable, nil
 }
 
-// Invoke has a service execute an operation, exactly once, and returns its result. The
+// Invoke has a service execute an operation, exactly once unless flags say otherwise, and returns its result. The
 // operation opens a session of its own and closes it. Errors are made for the user: one
 // line, with the exit code.
 func (s *Session) Invoke(ctx context.Context, service string, op []byte) ([]byte, error) {
@@ -70,7 +70,11 @@ func (s *Session) call(ctx context.Context, service string, need func(n int) int
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.Dial(ctx, m, key, client.Ephemeral(), client.NoWait())
+	calls, err := s.callOptions()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.Dial(ctx, m, key, client.Ephemeral(), client.NoWait(), client.Calls(calls...))
 	if err != nil {
 		return nil, err
 	}
@@ -142,5 +146,5 @@ func (s *Session) explain(err error, c *client.Client) error {
 	case errors.Is(err, client.ErrNotSubmitted):
 		return Fail(code, "%s%w; nothing was executed: try again", prefix, err)
 	}
-	return Fail(code, "%s%w; a write may have been executed, or may yet be: look before repeating it", prefix, err)
+	return Fail(code, "%s%w; %s", prefix, err, s.unknownOutcome(err))
 }

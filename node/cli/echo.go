@@ -50,6 +50,7 @@ standard input. A message has at most %d bytes; one that is not a line of printa
 		}),
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, `print an object {"number", "text"}; what is no UTF-8 as "text_base64"`)
+	s.AddCallFlags(cmd)
 	return cmd
 }
 

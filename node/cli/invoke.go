@@ -110,6 +110,8 @@ func (p *Program) callCommand(use, short, long, example string, codec *codecFlag
 	if mode != nil {
 		mode.add(cmd)
 		what = "the question and the answer"
+	} else {
+		s.AddCallFlags(cmd)
 	}
 	codec.add(cmd, what)
 	s.addFlags(cmd)

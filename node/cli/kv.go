@@ -378,7 +378,7 @@ func printable(b []byte) string {
 }
 
 func counterChange(s *Session, verb, short string, op func(int64) []byte) *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: verb + " NUMBER", Short: short,
 		Long:    short + ". A result that does not fit 64 bits is an error, and changes nothing. A negative number is preceded by --.",
 		Example: s.program.example("counter "+verb+" 5", "counter "+verb+" -- -5"),
@@ -395,6 +395,8 @@ func counterChange(s *Session, verb, short string, op func(int64) []byte) *cobra
 			return s.printCounter(result)
 		}),
 	}
+	s.AddCallFlags(cmd)
+	return cmd
 }
 
 func (s *Session) printCounter(result []byte) error {

@@ -25,6 +25,7 @@ type Session struct {
 	dir        string
 	timeout    time.Duration
 	trace      string // a value of --trace
+	semantics  string // of --semantics; empty: the command has no such flag
 }
 
 // addFlags gives a command the flags of every call.

@@ -44,30 +44,33 @@ func (c Consistency) String() string {
 type Service struct {
 	c    *Client
 	name string
+	opts callOptions
 }
 
 // Service returns the service of this name. Methods of Client itself call the only service of a
 // cluster that hosts one.
-func (c *Client) Service(name string) *Service { return &Service{c, name} }
+func (c *Client) Service(name string) *Service { return &Service{c, name, c.opts} }
 
-// Invoke has op ordered and executed exactly once, and returns the service's answer.
+// Invoke has op ordered and executed, exactly once unless the client's [Calls] say otherwise, and returns the
+// service's answer.
 func (c *Client) Invoke(ctx context.Context, op []byte) ([]byte, error) {
-	return (&Service{c: c}).Invoke(ctx, op)
+	return c.Service("").Invoke(ctx, op)
 }
 
 // Query has the service answer q.
 func (c *Client) Query(ctx context.Context, q []byte, consistency Consistency) ([]byte, error) {
-	return (&Service{c: c}).Query(ctx, q, consistency)
+	return c.Service("").Query(ctx, q, consistency)
 }
 
 // Submit is Invoke without waiting: done is called once, when the call has ended, on the client's
 // own goroutine, which it must not block; it may submit again. The reply is valid only until
 // done returns. Submit returns an error instead if it does not take the call.
 func (c *Client) Submit(ctx context.Context, op []byte, done func(reply []byte, err error)) error {
-	return (&Service{c: c}).Submit(ctx, op, done)
+	return c.Service("").Submit(ctx, op, done)
 }
 
-// Invoke has op ordered and executed exactly once, and returns the service's answer.
+// Invoke has op ordered and executed, exactly once unless [Service.With] or [Calls] say otherwise, and returns the
+// service's answer.
 func (s *Service) Invoke(ctx context.Context, op []byte) ([]byte, error) {
 	return s.call(ctx, op, write)
 }
@@ -95,6 +98,9 @@ func (s *Service) SubmitQuery(ctx context.Context, q []byte, consistency Consist
 
 // encode frames an operation, and refuses here what every replica would refuse.
 func (s *Service) encode(op []byte, consistency Consistency) ([]byte, error) {
+	if s.opts.err != nil {
+		return nil, &bft.CallError{Kind: ErrRejected, Text: s.opts.err.Error()}
+	}
 	if s.name != "" && !exec.ValidServiceName(s.name) {
 		return nil, &bft.CallError{Kind: ErrRejected, Text: fmt.Sprintf("%q is not a name of a service", s.name)}
 	}
@@ -114,12 +120,12 @@ func (s *Service) submit(ctx context.Context, op []byte, consistency Consistency
 		return err
 	}
 	if ctx.Done() == nil {
-		_, err = s.c.begin(frame, consistency, done)
+		_, err = s.c.begin(frame, consistency, s.opts.of(ctx, consistency), done)
 		return err
 	}
 	var stop func() bool
 	started := make(chan struct{})
-	id, err := s.c.begin(frame, consistency, func(reply []byte, err error) {
+	id, err := s.c.begin(frame, consistency, s.opts.of(ctx, consistency), func(reply []byte, err error) {
 		<-started
 		stop()
 		if err != nil {
@@ -166,7 +172,7 @@ func (s *Service) call(ctx context.Context, op []byte, consistency Consistency) 
 	}
 	w := waiters.Get().(*waiter)
 	tr := s.c.tracing(ctx)
-	id, err := s.c.beginTraced(frame, consistency, w.done, tr)
+	id, err := s.c.beginTraced(frame, consistency, s.opts.of(ctx, consistency), w.done, tr)
 	if err != nil {
 		waiters.Put(w)
 		return nil, err
@@ -203,6 +209,7 @@ type request struct {
 	op          []byte
 	consistency Consistency
 	trace       *tracing // nil: not traced
+	opts        bft.CallOptions
 }
 
 // A CallID is a slot and, above it, how often the slot was used, so that cancelling a call that
@@ -210,11 +217,11 @@ type request struct {
 func slotOf(id bft.CallID) uint32 { return uint32(id) }
 
 // begin takes a call over for run.
-func (c *Client) begin(frame []byte, consistency Consistency, done func([]byte, error)) (bft.CallID, error) {
-	return c.beginTraced(frame, consistency, done, nil)
+func (c *Client) begin(frame []byte, consistency Consistency, opts bft.CallOptions, done func([]byte, error)) (bft.CallID, error) {
+	return c.beginTraced(frame, consistency, opts, done, nil)
 }
 
-func (c *Client) beginTraced(frame []byte, consistency Consistency, done func([]byte, error), tr *tracing) (bft.CallID, error) {
+func (c *Client) beginTraced(frame []byte, consistency Consistency, opts bft.CallOptions, done func([]byte, error), tr *tracing) (bft.CallID, error) {
 	c.mu.Lock()
 	switch {
 	case c.closed:
@@ -238,7 +245,7 @@ func (c *Client) beginTraced(frame []byte, consistency Consistency, done func([]
 	call.id += 1 << 32
 	call.done = done
 	id := call.id
-	c.pending = append(c.pending, request{id, frame, consistency, tr})
+	c.pending = append(c.pending, request{id, frame, consistency, tr, opts})
 	first := len(c.pending) == 1
 	c.mu.Unlock()
 	if first {

@@ -22,6 +22,8 @@ type Options struct {
 	Ephemeral bool
 	// NoWait makes Dial return at once. Otherwise it waits until enough replicas can be reached.
 	NoWait bool
+	// Calls are what holds for every call, unless [Service.With] says otherwise.
+	Calls []CallOption
 	// MaxCalls bounds the calls that have not ended; 0 means 8,192.
 	MaxCalls int
 	// Unreplicated: the manifest has one member, a server without replicas, whose single reply is
@@ -54,6 +56,7 @@ type Client struct {
 	key      *crypto.PrivateKey
 	core     *bft.Client // of the goroutine run
 	net      *transport.Client
+	opts     callOptions
 	maxCalls int
 	maxOp    int
 	start    time.Time
@@ -131,6 +134,10 @@ func newClient(manifest *config.Manifest, key *crypto.PrivateKey, o Options) (*C
 	if manifest == nil || key == nil {
 		return nil, errors.New("client: a manifest and a key are needed")
 	}
+	var opts callOptions
+	if err := opts.set(o.Calls); err != nil {
+		return nil, err
+	}
 	if o.Unreplicated {
 		// What a manifest of a cluster must have, its replicas, this one must not.
 		if n := len(manifest.Members); n != 1 {
@@ -157,7 +164,7 @@ func newClient(manifest *config.Manifest, key *crypto.PrivateKey, o Options) (*C
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{manifest: manifest, key: key, core: core, maxCalls: o.MaxCalls, maxOp: core.MaxOp(),
+	c := &Client{manifest: manifest, key: key, core: core, opts: opts, maxCalls: o.MaxCalls, maxOp: core.MaxOp(),
 		start: time.Now(), wake: make(chan struct{}, 1), stopped: make(chan struct{}), closing: make(chan struct{}),
 		held: make([]int, n), ready: make(chan struct{})}
 	if c.maxCalls == 0 {

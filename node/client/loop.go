@@ -95,7 +95,8 @@ func (c *Client) feed(t *turn) {
 	for i := range t.pending {
 		var err error
 		r := &t.pending[i]
-		opts := bft.CallOptions{Traced: r.trace != nil}
+		opts := r.opts
+		opts.Traced = r.trace != nil
 		c.traces.open(r.id, r.trace)
 		switch r.consistency {
 		case Linearizable:
