@@ -1,7 +1,9 @@
 package node
 
 import (
+	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/baluarte-bft/baluarte/bft"
@@ -23,21 +25,28 @@ const (
 // coreLoop is the goroutine of the core: it alone touches replica.
 func (n *Node) coreLoop() {
 	defer n.running.Done()
-	ticker := time.NewTicker(tick)
+	// One channel wakes it, whatever happened: a select of several costs much where turns are short.
+	var due atomic.Bool
+	ticker := time.AfterFunc(tick, func() {
+		due.Store(true)
+		n.inbox.nudge()
+	})
 	defer ticker.Stop()
+	defer context.AfterFunc(n.ctx, n.inbox.nudge)()
 	var ins []input
 	for {
 		var done bft.Done
 		var any bool
 		ins, done, any = n.inbox.take(ins[:0])
 		if !any {
-			select {
-			case <-n.inbox.wake:
-				continue
-			case <-ticker.C:
-			case <-n.ctx.Done():
+			<-n.inbox.wake
+			if n.ctx.Err() != nil {
 				return
 			}
+			if !due.Swap(false) {
+				continue
+			}
+			ticker.Reset(tick)
 		}
 		n.turn(ins, done)
 		clear(ins)

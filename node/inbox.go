@@ -92,10 +92,15 @@ func (b *inbox) unlockAndWake() {
 	b.asleep = false
 	b.mu.Unlock()
 	if wake {
-		select {
-		case b.wake <- struct{}{}:
-		default:
-		}
+		b.nudge()
+	}
+}
+
+// nudge wakes the core.
+func (b *inbox) nudge() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
 	}
 }
 

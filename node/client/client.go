@@ -257,6 +257,7 @@ func (c *Client) Close() error {
 	if !c.closed {
 		c.closed = true
 		close(c.closing)
+		c.signal()
 		c.room.Broadcast()
 	}
 	c.mu.Unlock()

@@ -19,22 +19,15 @@ type turn struct {
 // Ready is asked, so that many calls make one bundle, and many replies one turn.
 func (c *Client) run() {
 	defer close(c.stopped)
-	timer := time.NewTimer(time.Hour)
+	// One channel wakes it, whatever happened: a select of several costs more than most turns.
+	timer := time.AfterFunc(time.Hour, c.signal)
 	defer timer.Stop()
+	var armed bft.Time // when the timer fires
 	var t turn
 	var freed []uint32
-	closing, grace := c.closing, (<-chan time.Time)(nil)
+	var grace bft.Time // 0: not closing
 	for {
-		select {
-		case <-c.wake:
-		case <-timer.C:
-		case <-closing:
-			closing, grace = nil, time.After(closeGrace)
-			c.core.Close()
-		case <-grace:
-			c.abandon()
-			return
-		}
+		<-c.wake
 		// Callers whose calls ended together call again together: let them, so that one bundle and
 		// signature serves all. With nobody else to run this costs nothing.
 		runtime.Gosched()
@@ -42,17 +35,41 @@ func (c *Client) run() {
 		now := c.now()
 		c.core.Tick(now, bft.Time(time.Now().UnixNano()))
 		c.feed(&t)
+		if grace == 0 && c.isClosing() { // after what was submitted before
+			grace = now + bft.Time(closeGrace)
+			c.core.Close()
+		}
 		freed = c.carryOut(freed[:0])
 		c.release(freed)
-		if c.core.Closed() {
+		if c.core.Closed() || grace != 0 && now >= grace {
 			c.abandon()
 			return
 		}
-		wait := time.Hour
-		if due, ok := c.core.Wake(); ok {
-			wait = min(wait, time.Duration(max(0, due-c.now())))
+		if now = c.now(); armed <= now {
+			armed = never
 		}
-		timer.Reset(wait)
+		due, ok := c.core.Wake()
+		if !ok {
+			due = never
+		}
+		if grace != 0 {
+			due = min(due, grace)
+		}
+		if due < armed { // too early does no harm
+			armed = due
+			timer.Reset(time.Duration(max(0, due-now)))
+		}
+	}
+}
+
+const never = bft.Time(1<<63 - 1)
+
+func (c *Client) isClosing() bool {
+	select {
+	case <-c.closing:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -81,6 +81,7 @@ func (c *ClientConn) shut(reason string, gone bool) {
 		c.reason, c.gone = reason, gone
 		c.queue.close()
 		close(c.closing)
+		c.queue.nudge()
 	})
 }
 

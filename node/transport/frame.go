@@ -58,11 +58,19 @@ func newFrameWriter(st network.MuxedStream, timeout time.Duration, flushBytes in
 	return &frameWriter{st: st, timeout: timeout, limit: flushBytes, sent: sent}
 }
 
-// run writes what comes into q, until a write fails or stop is closed. A frame taken
+// run writes what comes into q, until a write fails or stop is closed; whoever closes it nudges q. A frame taken
 // from q is either written or lost with the stream. When nothing was written for keepAlive at most, it writes a
 // sign of life.
+//
+// It waits for one channel alone: with every frame a select of several, a timer's among them, costs more than the
+// rest of this loop.
 func (w *frameWriter) run(q *queue, keepAlive time.Duration, stop <-chan struct{}) error {
-	idle := time.NewTicker(max(keepAlive/2, time.Millisecond))
+	var due atomic.Bool
+	period := max(keepAlive/2, time.Millisecond)
+	idle := time.AfterFunc(period, func() {
+		due.Store(true)
+		q.nudge()
+	})
 	defer idle.Stop()
 	var batch [][]byte
 	for {
@@ -71,14 +79,17 @@ func (w *frameWriter) run(q *queue, keepAlive time.Duration, stop <-chan struct{
 			if err := w.flush(); err != nil {
 				return err
 			}
+			<-q.wake
 			select {
-			case <-q.wake:
-			case <-idle.C:
+			case <-stop:
+				return nil
+			default:
+			}
+			if due.Swap(false) {
 				if err := w.live(); err != nil {
 					return err
 				}
-			case <-stop:
-				return nil
+				idle.Reset(period)
 			}
 			continue
 		}

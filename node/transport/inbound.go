@@ -159,12 +159,13 @@ func (s *Server) serveReplica(conn transport.CapableConn, st network.MuxedStream
 	}
 	defer func() { <-in.token }()
 	s.infow("replica connected", "replica", replica, "remote", conn.RemoteMultiaddr())
-	ended := make(chan struct{})
+	ended, none := make(chan struct{}), newQueue(0, 0)
+	defer none.nudge()
 	defer close(ended)
 	s.ep.wg.Go(func() {
 		// The frames go one way; the other way this end shows that it lives. Should it fail, so will the reader.
 		w := newFrameWriter(st, s.cfg.Limits.WriteTimeout, signBytes, new(traffic))
-		_ = w.run(newQueue(0, 0), s.cfg.Limits.KeepAlive, ended)
+		_ = w.run(none, s.cfg.Limits.KeepAlive, ended)
 	})
 	r := newFrameReader(st, peerReadBytes, s.cfg.Limits.MaxFrameBytes, &s.cfg.Limits, &in.got)
 	for {

@@ -147,8 +147,9 @@ func (l *link) session(ctx context.Context) (lived time.Duration, err error) {
 	var readErr error
 	broken := make(chan struct{})
 	l.ep.wg.Go(func() {
-		defer close(broken)
 		readErr = l.read(st)
+		close(broken)
+		l.queue.nudge()
 	})
 	defer l.ep.closeOn(ctx, conn)()
 	w := newFrameWriter(st, l.ep.limits.WriteTimeout, l.flush, &l.sent)

@@ -50,12 +50,17 @@ func (q *queue) push(frame []byte) bool {
 	first := q.n == 1
 	q.mu.Unlock()
 	if first {
-		select {
-		case q.wake <- struct{}{}:
-		default:
-		}
+		q.nudge()
 	}
 	return true
+}
+
+// nudge wakes the writer.
+func (q *queue) nudge() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
 }
 
 // grow doubles the ring. Called with the lock held.
