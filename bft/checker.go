@@ -88,6 +88,16 @@ func (u *Unverified) About() (view View, highest Seq, ok bool) {
 	return 0, 0, false
 }
 
+// Votes calls f for each vote of a Votes message, and not at all for other messages, so that a host may verify
+// those first that a quorum needs.
+func (u *Unverified) Votes(f func(view View, phase Phase, seq Seq, proposal Digest)) {
+	if m, ok := u.msg.(*votes); ok {
+		for _, x := range m.votes {
+			f(m.view, x.phase, x.seq, x.digest)
+		}
+	}
+}
+
 // FromPeer decodes a frame that came on the authenticated channel of member from. An error
 // that is ErrInvalid accuses that member.
 func (c *Checker) FromPeer(from ReplicaID, frame []byte) (*Unverified, error) {

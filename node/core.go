@@ -38,15 +38,17 @@ func (n *Node) coreLoop() {
 		var done bft.Done
 		var any bool
 		ins, done, any = n.inbox.take(ins[:0])
+		if due.Swap(false) {
+			any = true
+			n.verifyVotes(n.demand.tick(bft.Seq(n.committed.Load())))
+			ticker.Reset(tick)
+		}
 		if !any {
 			<-n.inbox.wake
 			if n.ctx.Err() != nil {
 				return
 			}
-			if !due.Swap(false) {
-				continue
-			}
-			ticker.Reset(tick)
+			continue
 		}
 		n.turn(ins, done)
 		clear(ins)

@@ -95,19 +95,25 @@ func (h handler) FromPeer(id int, frame []byte) {
 		n.accuse(id, err)
 		return
 	}
-	if _, highest, ok := u.About(); ok && kind == bft.TypeVotes && uint64(highest) <= n.committed.Load() {
-		// This replica has the commit certificates of all these numbers: another vote adds nothing.
+	if n.lateVotes(u) {
 		p.late.Add(1)
 		return
 	}
-	claims := u.Claims()
-	if len(claims) == 0 {
-		n.accept(id, len(frame), u, nil)
+	if kind == bft.TypeVotes && !n.demand.needs(id, len(frame), u, bft.View(n.view.Load())) {
 		return
 	}
-	size := len(frame)
-	if !n.verifier.Submit(verify.Job{Claims: claims, Done: func(valid []bool) { n.accept(id, size, u, valid) }}, true) {
-		p.dropped.Add(1)
+	n.verify(id, len(frame), u, true)
+}
+
+// verify has the signatures of a message verified, perhaps on this goroutine if inline is set.
+func (n *Node) verify(id, size int, u *bft.Unverified, inline bool) {
+	claims := u.Claims()
+	if len(claims) == 0 {
+		n.accept(id, size, u, nil)
+		return
+	}
+	if !n.verifier.Submit(verify.Job{Claims: claims, Done: func(valid []bool) { n.accept(id, size, u, valid) }}, inline) {
+		n.peers[id].dropped.Add(1)
 	}
 }
 
@@ -116,6 +122,9 @@ func (n *Node) accept(id, size int, u *bft.Unverified, valid []bool) {
 	v, err := u.Accept(valid)
 	if err != nil {
 		n.accuse(id, err)
+		if u.Type() == bft.TypeVotes {
+			n.verifyVotes(n.demand.release())
+		}
 		return
 	}
 	if !n.inbox.add(input{msg: v, from: id, size: size}) {

@@ -44,6 +44,7 @@ type Node struct {
 	http       *httpServer
 	checker    *bft.Checker
 	verifier   *verify.Pool
+	demand     *demand
 	clientKeys *crypto.Ed25519
 	peers      []peer
 
@@ -83,6 +84,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		peers: make([]peer, o.Core.N()), inbox: newInbox(o.Core.N()), signer: newMailbox[bft.SignRequest](),
 		checks: newMailbox[*bft.Bundle](), routes: newRoutes(), queries: newQueries()}
 	n.ctx, n.cancel = context.WithCancel(ctx)
+	n.demand = newDemand(&o.Core)
 	n.verifier = verify.New(crypto.NewEd25519(2*o.Core.N()), runtime.GOMAXPROCS(0), verifyClaims, verifyRemember)
 	n.exec = &executor{n: n, box: newMailbox[task]()}
 	n.disk = newDisk(n)
