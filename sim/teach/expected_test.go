@@ -305,6 +305,13 @@ var expected = map[string][]string{
 		"beyond-breaks=true",
 		"beyond-safe=false",
 	},
+	"whole-number-division": {
+		"hit=true",
+		"masked=true",
+		"told-wrongly=0",
+		"beyond-believed=true",
+		"beyond-oracle=RESULT",
+	},
 	"equivocation": {
 		"four=none",
 		"six=S1",
