@@ -271,6 +271,12 @@ func strikeAll(f sim.Fault) func(o *sim.Options, targets []bft.ReplicaID) {
 	}
 }
 
+// dawdle makes the targets slow, for long enough that the others can tell: they judge by several windows of time.
+func dawdle(o *sim.Options, targets []bft.ReplicaID) {
+	o.Load.Sequences *= 2
+	strikeAll(sim.Fault{Kind: sim.Dawdle, Every: 400 * engineMilli})(o, targets)
+}
+
 // lieAs has the targets behave in that way.
 func lieAs(behaviour string) func(o *sim.Options, targets []bft.ReplicaID) {
 	return func(o *sim.Options, targets []bft.ReplicaID) {
@@ -305,7 +311,7 @@ func classScenarios() []Scenario {
 			it could be, and replace it. No safety rests on time, only progress does: a late message is a message, and counts.
 			In an asynchronous network one could not even say what late means; here it is late by the measure of those who are
 			on time. Then the same with two of four, when no quorum is on time.`,
-			strikeAll(sim.Fault{Kind: sim.Dawdle, Every: 400 * engineMilli}), true, true),
+			dawdle, true, true),
 		classScenario("class-value", "Failure class: value",
 			`A replica computes wrong results, and answers with them in good faith: a wrong library, a flipped bit, a division
 			that rounds. Nothing about the message itself is wrong, so it cannot be refused; it must be outvoted. A client
