@@ -24,6 +24,9 @@ type ClientConfig struct {
 	// Ephemeral clients open and close a session with each bundle, so that nothing is left behind;
 	// one bundle is outstanding at a time. For command lines.
 	Ephemeral bool
+	// Lowest makes the lowest active replica the one that is asked for results in full, see SetFit. Otherwise
+	// clients begin with different ones, by their keys, which spreads the load.
+	Lowest bool
 
 	// MaxBundleOps and MaxBundleBytes bound a bundle and a query: at most what the replicas accept.
 	MaxBundleOps, MaxBundleBytes int
@@ -166,7 +169,9 @@ type Client struct {
 	up      uint64 // bit i: replica i can be reached, as far as the host knows
 	replier ReplicaID
 	asked   repliers
-	kept    []int // by replica: bytes of results kept
+	// fit and failed are of SetFit: bit i for replica i.
+	fit, failed uint64
+	kept        []int // by replica: bytes of results kept
 
 	calls, bytes int
 	ready, spent ClientReady
@@ -187,12 +192,16 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}
 	c := &Client{cfg: cfg, need: WeakQuorum(cfg.N), quorum: Quorum(cfg.N), next: 1, due: never,
 		up: ^uint64(0) >> (64 - cfg.N), asked: repliers{shunned: make([]shunned, cfg.N)}, kept: make([]int, cfg.N)}
-	// Clients begin with different repliers, which spreads the load of full results.
-	c.replier = ReplicaID(cfg.Key[0]) % ReplicaID(cfg.N)
+	c.replier = c.home()
+	c.fit = c.all()
+	c.elect()
 	return c, nil
 }
 
 const never = Time(1<<63 - 1)
+
+// home is the first replier. Clients begin with different ones, which spreads the load of full results.
+func (c *Client) home() ReplicaID { return ReplicaID(c.cfg.Key[0]) % ReplicaID(c.cfg.N) }
 
 // MaxOp is the size of the largest operation or read that Invoke and Query take, in bytes.
 func (c *Client) MaxOp() int {
@@ -352,7 +361,11 @@ func (c *Client) ReplicaUp(id ReplicaID) {
 	if int(id) >= c.cfg.N {
 		return
 	}
+	if c.up == 0 {
+		c.replier = c.home() // nobody has failed since all were gone
+	}
 	c.up |= 1 << id
+	c.elect()
 	if !c.isUp(c.replier) {
 		c.rotate(c.replier)
 	}
@@ -374,6 +387,7 @@ func (c *Client) ReplicaDown(id ReplicaID) {
 		return
 	}
 	c.up &^= 1 << id
+	c.elect() // the failure is the connection's
 	c.rotate(id)
 	for _, b := range c.bundles {
 		if b.signed && (b.replier == id || b.asked != c.all() && b.asked>>id&1 != 0) {
@@ -397,6 +411,11 @@ func (c *Client) isUp(id ReplicaID) bool { return c.up&(1<<id) != 0 }
 // bundles that name the same one may fail at the same time.
 func (c *Client) rotate(failed ReplicaID) {
 	if failed != c.replier || c.up == 0 {
+		return
+	}
+	if c.cfg.Lowest {
+		c.failed |= 1 << failed
+		c.elect()
 		return
 	}
 	for range c.cfg.N {

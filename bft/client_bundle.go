@@ -207,7 +207,7 @@ func (c *Client) retry(b *sentBundle) {
 		c.anew(b)
 		return
 	}
-	c.rotate(b.replier)
+	c.failedReplier(b.replier, b.votes)
 	b.replier, b.asked, b.busy, b.retried = Everyone, c.all(), 0, true
 	b.backoff = min(2*b.backoff, c.cfg.MaxRetry)
 	b.retryAt = c.now + b.backoff

@@ -160,49 +160,60 @@ func (s *scenario) check() {
 // With f lying replicas a lie is never accepted, every call ends at most once (the rig sees to
 // it), and once messages arrive every call ends, with its honest result or by its deadline.
 func TestRule27LiesAreNeverAccepted(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(4, 10).Draw(t, "n")
-		cfg := rigConfig(n)
-		cfg.Ephemeral = rapid.Bool().Draw(t, "ephemeral")
-		cfg.MaxBundleOps = rapid.IntRange(1, 5).Draw(t, "bundle")
-		r := newRig(rapidTB{TB: nil, T: t}, cfg)
-		s := &scenario{T: t, r: r, liars: map[ReplicaID]bool{}, asked: map[CallID]string{}, reads: map[CallID]bool{}}
-		for len(s.liars) < MaxFaulty(n) {
-			s.liars[ReplicaID(rapid.IntRange(0, n-1).Draw(t, "liar"))] = true
+	rapid.Check(t, func(t *rapid.T) { checkLies(t, false) })
+}
+
+// checkLies is the property; with lowest the client has the lowest active replica answer in full.
+func checkLies(t *rapid.T, lowest bool) {
+	n := rapid.IntRange(4, 10).Draw(t, "n")
+	cfg := rigConfig(n)
+	cfg.Lowest = lowest
+	cfg.Ephemeral = rapid.Bool().Draw(t, "ephemeral")
+	cfg.MaxBundleOps = rapid.IntRange(1, 5).Draw(t, "bundle")
+	r := newRig(rapidTB{TB: nil, T: t}, cfg)
+	s := &scenario{T: t, r: r, liars: map[ReplicaID]bool{}, asked: map[CallID]string{}, reads: map[CallID]bool{}}
+	for len(s.liars) < MaxFaulty(n) {
+		s.liars[ReplicaID(rapid.IntRange(0, n-1).Draw(t, "liar"))] = true
+	}
+	actions := 6
+	if lowest {
+		actions = 7
+	}
+	for range rapid.IntRange(1, 30).Draw(t, "steps") {
+		switch rapid.IntRange(0, actions).Draw(t, "action") {
+		case 0, 1:
+			s.invoke()
+		case 2:
+			r.tick(Time(rapid.IntRange(0, 700).Draw(t, "ms")) * Millisecond)
+		case 3:
+			s.transmit(false)
+		case 4:
+			s.arrive(false)
+		case 5:
+			r.c.ReplicaDown(ReplicaID(rapid.IntRange(0, n-1).Draw(t, "down")))
+			r.pump()
+		case 6:
+			r.c.ReplicaUp(ReplicaID(rapid.IntRange(0, n-1).Draw(t, "up")))
+			r.pump()
+		case 7:
+			r.c.SetFit(rapid.Uint64().Draw(t, "fit"))
+			r.pump()
 		}
-		for range rapid.IntRange(1, 30).Draw(t, "steps") {
-			switch rapid.IntRange(0, 6).Draw(t, "action") {
-			case 0, 1:
-				s.invoke()
-			case 2:
-				r.tick(Time(rapid.IntRange(0, 700).Draw(t, "ms")) * Millisecond)
-			case 3:
-				s.transmit(false)
-			case 4:
-				s.arrive(false)
-			case 5:
-				r.c.ReplicaDown(ReplicaID(rapid.IntRange(0, n-1).Draw(t, "down")))
-				r.pump()
-			case 6:
-				r.c.ReplicaUp(ReplicaID(rapid.IntRange(0, n-1).Draw(t, "up")))
-				r.pump()
-			}
-			s.check()
+		s.check()
+	}
+	for id := range ReplicaID(n) {
+		r.c.ReplicaUp(id)
+	}
+	for range 100 { // now everything arrives: rounds of a retry each
+		r.tick(100 * Millisecond)
+		s.transmit(true)
+		s.arrive(true)
+		s.check()
+		if r.c.Outstanding() == 0 {
+			break
 		}
-		for id := range ReplicaID(n) {
-			r.c.ReplicaUp(id)
-		}
-		for range 100 { // now everything arrives: rounds of a retry each
-			r.tick(100 * Millisecond)
-			s.transmit(true)
-			s.arrive(true)
-			s.check()
-			if r.c.Outstanding() == 0 {
-				break
-			}
-		}
-		s.atEnd()
-	})
+	}
+	s.atEnd()
 }
 
 func (s *scenario) atEnd() {

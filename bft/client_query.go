@@ -112,7 +112,7 @@ func (c *Client) retryQueries() {
 			}
 		default:
 			// Loss, or a replier that owes the results: the same id, so that late answers count.
-			c.rotate(q.replier)
+			c.failedReplier(q.replier, q.votes)
 			q.replier = Everyone
 			q.backoff = min(2*q.backoff, c.cfg.MaxRetry)
 			q.retryAt = c.now + q.backoff

@@ -41,10 +41,14 @@ func (c *Client) all() uint64 { return ^uint64(0) >> (64 - c.cfg.N) }
 func (c *Client) choose(b *sentBundle) {
 	p := &c.asked
 	p.sent++
+	c.elect()
 	if !c.isUp(c.replier) {
 		c.rotate(c.replier)
 	}
-	if p.set&c.up != p.set || p.set>>c.replier&1 == 0 {
+	if c.cfg.Lowest && p.set != 0 {
+		p.set = c.withReplier(p.set)
+	}
+	if p.set&c.up&c.fit != p.set || p.set>>c.replier&1 == 0 {
 		p.set = 0
 	}
 	b.replier, b.asked = c.replier, p.set
@@ -107,6 +111,9 @@ func (c *Client) shun(who uint64) {
 			x.failures = min(x.failures+1, maxShunned)
 		}
 	}
+	if c.cfg.Lowest && who>>c.replier&1 != 0 {
+		c.rotate(c.replier)
+	}
 }
 
 // learn takes from an accepted bundle who answers well.
@@ -138,8 +145,8 @@ func (c *Client) learn(b *sentBundle, key voteKey) {
 	p.set = b.quick
 	switch v := &b.votes[c.replier]; {
 	case p.set>>c.replier&1 != 0:
-	case v.cast && v.key == key: // it was not the first, but did its part
-		p.set = p.set&(p.set-1) | 1<<c.replier
+	case c.cfg.Lowest || v.cast && v.key == key: // it was not the first, but did its part, or has yet to show it
+		p.set = c.withReplier(p.set)
 	default: // clients differ, which spreads the load of full results
 		rest := p.set
 		for skip := int(c.cfg.Key[0]) % c.need; skip > 0; skip-- {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/baluarte-bft/baluarte/bft"
@@ -29,6 +30,9 @@ type Options struct {
 	// Unreplicated: the manifest has one member, a server without replicas, whose single reply is
 	// believed. It is the reference that measurements compare a cluster with; bftnode serves none.
 	Unreplicated bool
+	// SpreadRepliers has clients ask different replicas for results in full, by their keys. By default they ask the lowest
+	// active one, see Client.Replier; with many clients and large results that one's network may be what is short.
+	SpreadRepliers bool
 }
 
 // Option changes Options.
@@ -45,6 +49,9 @@ func NoWait() Option { return func(p *Options) { p.NoWait = true } }
 
 // MaxCalls sets Options.MaxCalls.
 func MaxCalls(n int) Option { return func(p *Options) { p.MaxCalls = n } }
+
+// SpreadRepliers sets Options.SpreadRepliers.
+func SpreadRepliers() Option { return func(p *Options) { p.SpreadRepliers = true } }
 
 // Unreplicated sets Options.Unreplicated.
 func Unreplicated() Option { return func(p *Options) { p.Unreplicated = true } }
@@ -80,6 +87,8 @@ type Client struct {
 	ready   chan struct{} // closed once enough replicas are reachable, or never will be
 	status  statusBoard
 	traces  traceBoard
+	fitness *fitness
+	replier atomic.Int32
 }
 
 type upDown struct {
@@ -147,7 +156,7 @@ func newClient(manifest *config.Manifest, key *crypto.PrivateKey, o Options) (*C
 		return nil, fmt.Errorf("client: manifest: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	n := len(manifest.Members)
-	cfg := bft.ClientConfig{Key: key.Public(), Cluster: manifest.ID(), N: n, Ephemeral: o.Ephemeral, MaxCalls: o.MaxCalls,
+	cfg := bft.ClientConfig{Key: key.Public(), Cluster: manifest.ID(), N: n, Ephemeral: o.Ephemeral, Lowest: !o.SpreadRepliers, MaxCalls: o.MaxCalls,
 		MaxBundleOps: manifest.Protocol.BundleOps, MaxBundleBytes: int(manifest.Protocol.BundleSize),
 		MaxOpBytes: int(manifest.Protocol.OpSize)}
 	// Replicas keep an idle session for session_ahead, and refuse an opening that lies further ahead.
@@ -166,7 +175,8 @@ func newClient(manifest *config.Manifest, key *crypto.PrivateKey, o Options) (*C
 	}
 	c := &Client{manifest: manifest, key: key, core: core, opts: opts, maxCalls: o.MaxCalls, maxOp: core.MaxOp(),
 		start: time.Now(), wake: make(chan struct{}, 1), stopped: make(chan struct{}), closing: make(chan struct{}),
-		held: make([]int, n), ready: make(chan struct{})}
+		held: make([]int, n), ready: make(chan struct{}),
+		fitness: newFitness(n, bft.WeakQuorum(n))}
 	if c.maxCalls == 0 {
 		c.maxCalls = def.MaxCalls
 	}
@@ -181,6 +191,7 @@ func newClient(manifest *config.Manifest, key *crypto.PrivateKey, o Options) (*C
 	if err != nil {
 		return nil, err
 	}
+	c.replier.Store(int32(core.Replier()))
 	go c.run()
 	return c, nil
 }
@@ -200,6 +211,7 @@ func (c *Client) state(replica int, up bool, _ error) {
 	c.ups = append(c.ups, upDown{bft.ReplicaID(replica), up})
 	c.mu.Unlock()
 	c.signal()
+	c.askMembers(replica, up)
 	if !up {
 		c.status.lost(replica)
 	}

@@ -40,6 +40,7 @@ func (c *Client) run() {
 			c.core.Close()
 		}
 		freed = c.carryOut(freed[:0])
+		c.replier.Store(int32(c.core.Replier()))
 		c.release(freed)
 		if c.core.Closed() || grace != 0 && now >= grace {
 			c.abandon()
@@ -105,6 +106,7 @@ func (c *Client) feed(t *turn) {
 			c.core.ReplicaDown(u.replica)
 		}
 	}
+	c.core.SetFit(c.fitness.get())
 	for _, m := range t.inbox {
 		// An error accuses the replica or means that the frame came too late: f+1 others decide.
 		_ = c.core.Step(m.from, m.frame)

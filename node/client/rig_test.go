@@ -60,8 +60,18 @@ type replica struct {
 	server *transport.Server
 	heard  atomic.Int64 // frames of clients
 
-	mu   sync.Mutex
-	mode mode
+	mu      sync.Mutex
+	mode    mode
+	clients []*transport.ClientConn // that asked who is active
+}
+
+// tell has the replica say that these are active.
+func (r *replica) tell(active uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.clients {
+		c.Send(activeFrame(active))
+	}
 }
 
 func newCluster(t testing.TB, n int) *cluster {
@@ -139,6 +149,12 @@ func (r *replica) PeerState(int, bool)              {}
 func (r *replica) ClientGone(*transport.ClientConn) {}
 
 func (r *replica) FromClient(conn *transport.ClientConn, frame []byte) {
+	if frame[0] == membersRequest {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.clients = append(r.clients, conn)
+		return
+	}
 	r.mu.Lock()
 	mode := r.mode
 	r.mu.Unlock()

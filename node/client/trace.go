@@ -117,6 +117,7 @@ func (c *Client) hostFrame(replica int, frame []byte) []byte {
 	now := time.Now()
 	if frame[0] != trace.FrameReply && frame[0] != trace.FrameReport {
 		c.status.receive(replica, frame)
+		c.members(replica, frame)
 		return nil
 	}
 	id, report, inner, err := trace.ParseReply(frame)
