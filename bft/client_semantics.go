@@ -118,7 +118,7 @@ func (b *sentBundle) operations() [][]byte {
 
 // anew takes b back and has its calls leave again as new operations (AtLeastOnce).
 func (c *Client) anew(b *sentBundle) {
-	c.rotate(b.replier)
+	c.failedReplier(b.replier, b.votes)
 	ops := b.operations()
 	for k := range b.calls {
 		if !b.calls[k].ended {
