@@ -71,6 +71,9 @@ func kvError(key string, current []byte, err error) error {
 	return leaseError(err)
 }
 
+// maxLease is beyond any number of a lease.
+const maxLease = 1 << 62
+
 // leaseError words an error that has to do with leases.
 func leaseError(err error) error {
 	switch {
@@ -137,7 +140,10 @@ With --lease the key goes with that lease, see kv lease; a later put without it 
 				return err
 			}
 			op := kv.Put([]byte(args[0]), value)
-			if lease != 0 {
+			switch {
+			case lease > maxLease:
+				return leaseError(kv.ErrNoLease)
+			case lease != 0:
 				op = kv.PutOn(lease, []byte(args[0]), value)
 			}
 			return s.change(ctx, args[0], op)

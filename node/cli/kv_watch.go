@@ -85,12 +85,12 @@ func (s *Session) watch(prefix []byte, from uint64, limit int, asJSON bool) erro
 		return err
 	}
 	defer c.Close()
-	told := 0
-	troubled := false
+	told, troubled := 0, false
+	var printed error
 	each := func(change kv.Change) error {
 		troubled = false
-		if err := s.printChange(&change, asJSON); err != nil {
-			return err
+		if printed = s.printChange(&change, asJSON); printed != nil {
+			return printed
 		}
 		if told++; told == limit {
 			return errEnough
@@ -114,6 +114,8 @@ func (s *Session) watch(prefix []byte, from uint64, limit int, asJSON bool) erro
 	switch {
 	case errors.Is(err, errEnough) || s.background.Err() != nil:
 		return nil
+	case printed != nil:
+		return printed
 	case errors.As(err, &compacted):
 		return Fail(CodeNotFound, "changes before revision %d are no longer kept: read the keys with kv scan, then go on with --from %[1]d", compacted.From)
 	}
