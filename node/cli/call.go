@@ -74,15 +74,15 @@ func (s *Session) call(ctx context.Context, service string, need func(n int) int
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.Dial(ctx, m, key, client.Ephemeral(), client.NoWait(), client.Calls(calls...))
+	c, end, err := s.dial(ctx, m, key)
 	if err != nil {
 		return nil, err
 	}
-	defer c.Close()
+	defer end()
 	if err := s.reach(ctx, c, need); err != nil {
 		return nil, err
 	}
-	result, err := f(c.Service(service))
+	result, err := f(c.Service(service).With(calls...))
 	if err != nil {
 		return nil, s.explain(err, c)
 	}

@@ -59,6 +59,7 @@ type Program struct {
 
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	kept           *keptClient // of a shell; nil: each command connects
 }
 
 // Replica is what [Program.Run] runs.
@@ -101,7 +102,7 @@ func (p *Program) Execute(ctx context.Context, args []string, stdin io.Reader, s
 }
 
 // ownCommands are the names that the command of a service cannot have.
-var ownCommands = []string{"up", "launch", "down", "logs", "status", "run", "init", "keys", "manifest", "invoke", "query", "selftest", "gateway", "version", "help"}
+var ownCommands = []string{"up", "launch", "down", "logs", "status", "run", "init", "keys", "manifest", "invoke", "query", "shell", "selftest", "gateway", "version", "help"}
 
 // check refuses a program that cannot work, whose author made a mistake.
 func (p *Program) check() error {
@@ -175,7 +176,7 @@ func (p *Program) root() *cobra.Command {
 	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Show the help of a command", RunE: help})
 	root.AddCommand(p.upCommand(), p.downCommand(), p.logsCommand(), p.statusCommand(),
 		p.runCommand(), p.initCommand(), p.keysCommand(), p.manifestCommand(),
-		p.invokeCommand(), p.queryCommand(), p.selfTestCommand(), p.gatewayCommand(), p.versionCommand())
+		p.invokeCommand(), p.queryCommand(), p.shellCommand(), p.selfTestCommand(), p.gatewayCommand(), p.versionCommand())
 	for _, s := range p.Services {
 		if s.Commands != nil {
 			root.AddCommand(p.serviceCommand(s))

@@ -35,6 +35,7 @@ type cabinet struct {
 	client  *client.Client
 	service *client.Service
 	key     bft.ClientID
+	close   func()
 }
 
 // openFiles connects. The caller closes it.
@@ -49,18 +50,16 @@ func (s *Session) openFiles() (*cabinet, error) {
 	}
 	ctx, cancel := context.WithTimeout(s.background, s.timeout)
 	defer cancel()
-	c, err := client.Dial(ctx, m, key, client.Ephemeral(), client.NoWait())
+	c, end, err := s.dial(ctx, m, key)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.reach(ctx, c, bft.Quorum); err != nil {
-		c.Close()
+		end()
 		return nil, err
 	}
-	return &cabinet{s, s.background, c, c.Service("files"), key.Public()}, nil
+	return &cabinet{s, s.background, c, c.Service("files"), key.Public(), end}, nil
 }
-
-func (c *cabinet) close() { c.client.Close() }
 
 // invoke has an operation executed. The error of the service is in the result.
 func (c *cabinet) invoke(op []byte) ([]byte, error) {
