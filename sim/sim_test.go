@@ -267,6 +267,20 @@ func TestFaultsStayWithinTheBudget(t *testing.T) {
 	}
 }
 
+// TestDrawnFaultsKeepTheBudget: also in the seeds in which two faults follow each other within a millisecond.
+func TestDrawnFaultsKeepTheBudget(t *testing.T) {
+	for _, seed := range []uint64{22456, 26806} {
+		if o := Draw(seed); checkBudget(&o) != nil {
+			t.Errorf("seed %d: %v", seed, checkBudget(&o))
+		}
+	}
+	for _, seed := range []uint64{1793, 17360, 35862, 36026} {
+		if o := DrawService(seed, nil); checkBudget(&o) != nil {
+			t.Errorf("seed %d of a service: %v", seed, checkBudget(&o))
+		}
+	}
+}
+
 func TestCampaignStopsAtAFailure(t *testing.T) {
 	// Options that no cluster can satisfy: nobody answers within the life of a call.
 	hopeless := func(seed uint64) Options {

@@ -166,9 +166,15 @@ func (o *Options) outages() {
 func drawFaults(o *Options) []Fault {
 	r := stream(o.Seed, "faults")
 	var faults []Fault
+	// Whole milliseconds, for whoever reads them; and before the budget is asked, for two that only just follow each
+	// other may overlap then.
+	whole := func(f Fault) Fault {
+		f.At, f.Until = f.At/millisecond*millisecond, f.Until/millisecond*millisecond
+		return f
+	}
 	add := func(f Fault) {
 		with := *o
-		with.Faults = append(slices.Clone(faults), f)
+		with.Faults = append(slices.Clone(faults), whole(f))
 		if checkBudget(&with) == nil {
 			faults = with.Faults
 		}
@@ -177,14 +183,12 @@ func drawFaults(o *Options) []Fault {
 		add(drawFault(r, o))
 	}
 	if r := stream(o.Seed, "storm"); chance(r, 35) {
-		faults = append(faults, drawStorm(r, o)...)
+		for _, f := range drawStorm(r, o) {
+			faults = append(faults, whole(f))
+		}
 	}
 	if r := stream(o.Seed, "permanent fault"); chance(r, 25) {
 		add(drawPermanent(r, o))
-	}
-	for i := range faults {
-		// Whole milliseconds, for whoever reads them.
-		faults[i].At, faults[i].Until = faults[i].At/millisecond*millisecond, faults[i].Until/millisecond*millisecond
 	}
 	slices.SortStableFunc(faults, func(a, b Fault) int { return int(min(1, max(-1, a.At-b.At))) })
 	return faults
