@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/node/discovery"
 	"github.com/baluarte-bft/baluarte/node/trace"
 	"github.com/baluarte-bft/baluarte/node/transport"
 	"github.com/baluarte-bft/baluarte/node/verify"
@@ -153,6 +154,10 @@ func (h handler) FromClient(c *transport.ClientConn, frame []byte) {
 		c.Send(n.statusFrame())
 	case FrameMembersRequest:
 		n.watch.subscribe(c)
+	case discovery.FrameManifestRequest:
+		if len(n.opts.Manifest) > 0 {
+			c.Send(append([]byte{discovery.FrameManifest}, n.opts.Manifest...))
+		}
 	case trace.FrameCall:
 		if err := h.tracedFrame(c, frame); err != nil {
 			c.Close(err.Error())

@@ -17,6 +17,7 @@ import (
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/bft/exec"
 	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/discovery"
 	"github.com/baluarte-bft/baluarte/node/store"
 	"github.com/baluarte-bft/baluarte/node/transport"
 	"github.com/baluarte-bft/baluarte/node/verify"
@@ -64,6 +65,8 @@ type Node struct {
 	status  statusCache
 	quorum  quorumWatch
 	watch   *watch
+	// announcer is nil if the replica does not announce itself.
+	announcer *discovery.Announcer
 
 	// What the core last said of itself, for others.
 	info            atomic.Pointer[bft.Info]
@@ -157,6 +160,7 @@ func (n *Node) start() error {
 	if n.http != nil {
 		n.http.serve(n)
 	}
+	n.announce()
 	close(n.up)
 	return nil
 }
@@ -196,6 +200,9 @@ func (n *Node) Close() error {
 func (n *Node) stop() {
 	n.closing.Do(func() {
 		n.cancel()
+		if n.announcer != nil {
+			n.announcer.Close()
+		}
 		err := n.net.Close()
 		n.verifier.Drain()
 		n.signer.close()

@@ -25,6 +25,10 @@ type Options struct {
 	// Names and Addrs of the members, by bft.ReplicaID. A member may have several addresses.
 	Names []string
 	Addrs [][]string
+	// Manifest is the cluster's manifest as a file, for clients that found this replica by the cluster's name; empty: it hands out none.
+	Manifest []byte
+	// Discovery is the name under which the replica announces itself on the local network, or empty for not at all.
+	Discovery string
 	// Listen are the addresses to listen on, "host:port".
 	Listen []string
 	// HTTP is the address for metrics and health, or empty for none.
@@ -57,6 +61,10 @@ func HomeOptions(h *config.Home, services map[string]exec.Factory) Options {
 	for _, m := range h.Manifest.Members {
 		o.Names = append(o.Names, m.Name)
 		o.Addrs = append(o.Addrs, m.Addresses)
+	}
+	o.Manifest = h.Manifest.Encode()
+	if h.Config.Discovery != config.Off {
+		o.Discovery = h.Config.Discovery
 	}
 	if h.Config.HTTP != config.Off {
 		o.HTTP = h.Config.HTTP

@@ -176,7 +176,7 @@ func (p *Program) root() *cobra.Command {
 	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Show the help of a command", RunE: help})
 	root.AddCommand(p.upCommand(), p.downCommand(), p.logsCommand(), p.statusCommand(),
 		p.runCommand(), p.initCommand(), p.keysCommand(), p.manifestCommand(),
-		p.invokeCommand(), p.queryCommand(), p.shellCommand(), p.selfTestCommand(), p.gatewayCommand(), p.versionCommand())
+		p.invokeCommand(), p.queryCommand(), p.shellCommand(), p.discoverCommand(), p.selfTestCommand(), p.gatewayCommand(), p.versionCommand())
 	for _, s := range p.Services {
 		if s.Commands != nil {
 			root.AddCommand(p.serviceCommand(s))

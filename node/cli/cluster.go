@@ -30,6 +30,8 @@ const (
 type cluster struct {
 	dir      string
 	manifest *config.Manifest
+	// discovery is the name under which the replicas of a new cluster announce themselves, or config.Off.
+	discovery string
 }
 
 // home is the home directory of a member.
@@ -53,8 +55,8 @@ func openCluster(dir string) (*cluster, error) {
 
 // createCluster makes keys, manifest, configs and empty databases for n replicas on
 // this machine. Everything is made in a directory beside, and the manifest moved
-// last, so that a cluster exists as a whole or not at all. The manifest may be tuned before it is written.
-func createCluster(dir string, n int, services []string, tune ...func(*config.Manifest)) (*cluster, error) {
+// last, so that a cluster exists as a whole or not at all. It may be tuned before anything is written.
+func createCluster(dir string, n int, services []string, tune ...func(*cluster)) (*cluster, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -67,7 +69,7 @@ func createCluster(dir string, n int, services []string, tune ...func(*config.Ma
 	}
 	defer os.RemoveAll(work)
 
-	c := &cluster{dir: work}
+	c := &cluster{dir: work, discovery: config.Off}
 	ports, err := freePorts(2 * n)
 	if err != nil {
 		return nil, err
@@ -124,7 +126,7 @@ func refuseRemains(dir string) error {
 }
 
 // fill makes the member keys and the manifest, of replicas on these ports.
-func (c *cluster) fill(ports []int, services []string, tune []func(*config.Manifest)) ([]*crypto.PrivateKey, error) {
+func (c *cluster) fill(ports []int, services []string, tune []func(*cluster)) ([]*crypto.PrivateKey, error) {
 	var err error
 	keys := make([]*crypto.PrivateKey, len(ports))
 	members := make([]config.Member, len(ports))
@@ -139,7 +141,7 @@ func (c *cluster) fill(ports []int, services []string, tune []func(*config.Manif
 	name := fmt.Sprintf("local-%s", keys[0].Public().Fingerprint()[:4])
 	c.manifest = config.NewManifest(name, services, members)
 	for _, f := range tune {
-		f(c.manifest)
+		f(c)
 	}
 	return keys, c.manifest.Validate()
 }
@@ -149,6 +151,7 @@ func (c *cluster) fillHome(i int, key *crypto.PrivateKey, httpPort int) error {
 	cfg := config.DefaultConfig()
 	cfg.Member = c.manifest.Members[i].Name
 	cfg.HTTP = fmt.Sprintf("127.0.0.1:%d", httpPort)
+	cfg.Discovery = c.discovery
 	if err := os.MkdirAll(c.home(i), 0o700); err != nil {
 		return err
 	}

@@ -92,6 +92,9 @@ func (u *upFlags) detachedArgs() []string {
 	if u.noRestart {
 		args = append(args, "--no-restart")
 	}
+	if u.name != "" {
+		args = append(args, "--name", u.name)
+	}
 	return args
 }
 

@@ -96,8 +96,8 @@ func (t *selfTest) services(ctx context.Context, round int) {
 // start makes a cluster and waits until all of it agrees.
 func (t *selfTest) start(ctx, replicas context.Context, dir string) (string, error) {
 	var err error
-	if t.cluster, err = createCluster(dir, selfTestReplicas, t.program.serviceNames(), func(m *config.Manifest) {
-		m.Protocol.CheckpointInterval = selfTestInterval
+	if t.cluster, err = createCluster(dir, selfTestReplicas, t.program.serviceNames(), func(c *cluster) {
+		c.manifest.Protocol.CheckpointInterval = selfTestInterval
 	}); err != nil {
 		return "", err
 	}

@@ -25,6 +25,7 @@ type Session struct {
 	dir        string
 	timeout    time.Duration
 	trace      string // a value of --trace
+	discover   discoverFlags
 	semantics  string // of --semantics; empty: the command has no such flag
 }
 
@@ -33,6 +34,7 @@ func (s *Session) addFlags(cmd *cobra.Command) {
 	addDirFlag(cmd, &s.dir)
 	cmd.Flags().DurationVar(&s.timeout, "timeout", DefaultTimeout, "give up after this time")
 	s.addTraceFlag(cmd)
+	s.discover.add(cmd)
 }
 
 func addDirFlag(cmd *cobra.Command, dir *string) {
@@ -59,6 +61,12 @@ func (s *Session) Run(f func(ctx context.Context, args []string) error) func(*co
 
 // manifest reads the manifest of the cluster.
 func (s *Session) manifest() (*config.Manifest, error) {
+	switch {
+	case s.discover.name != "":
+		return s.find()
+	case s.discover.fingerprint != "":
+		return nil, usage("--fingerprint is for --discover NAME: give that too")
+	}
 	c, err := openCluster(s.dir)
 	if err != nil {
 		return nil, err
@@ -68,6 +76,9 @@ func (s *Session) manifest() (*config.Manifest, error) {
 
 // key reads the client key in the cluster's directory.
 func (s *Session) key() (*crypto.PrivateKey, error) {
+	if s.discover.name != "" {
+		return s.ownKey()
+	}
 	path := filepath.Join(s.dir, config.ClientKeyFile)
 	key, err := crypto.ReadKeyFile(path, nil)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -35,6 +35,7 @@ type upFlags struct {
 	detach    bool
 	detached  bool // hidden: this is the supervisor that --detach left behind
 	timeout   time.Duration
+	name      string
 
 	nodesSet, appsSet, dirSet bool
 	out, say                  io.Writer
@@ -65,6 +66,7 @@ func (p *Program) upCommand() *cobra.Command {
 	f.IntVar(&u.nodes, "nodes", 4, "number of replicas of a new cluster, 4 to 64")
 	f.StringSliceVar(&u.apps, "app", p.serviceNames(), "services of a new cluster")
 	addDirFlag(cmd, &u.dir)
+	f.StringVar(&u.name, "name", "", "name of a new cluster, by which clients on the local network find it with --discover")
 	f.BoolVar(&u.ephemeral, "ephemeral", false, "use a temporary directory, and remove it at the end")
 	f.BoolVar(&u.noRestart, "no-restart", false, "do not start a replica again that died")
 	f.BoolVar(&u.detach, "detach", false, "go on in the background; down ends it")
@@ -85,6 +87,8 @@ func (u *upFlags) check() error {
 		return usage("--nodes %d: at most 64 replicas are supported", u.nodes)
 	case u.timeout <= 0:
 		return usage("--timeout is %v: it must be positive, such as 30s", u.timeout)
+	case u.name != "" && !config.ValidName(u.name):
+		return usage("--name %q: a name is made of 1 to 63 lower-case letters, digits and inner hyphens", u.name)
 	case u.ephemeral && u.dirSet:
 		return usage("--ephemeral uses a directory of its own: leave --dir out")
 	case u.ephemeral && u.detach:
@@ -145,7 +149,7 @@ func (u *upFlags) run(ctx context.Context) (err error) {
 func (u *upFlags) prepare() (*cluster, error) {
 	_, err := os.Stat(filepath.Join(u.dir, config.ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		c, err := createCluster(u.dir, u.nodes, u.apps)
+		c, err := createCluster(u.dir, u.nodes, u.apps, u.tune)
 		if err != nil {
 			return nil, fmt.Errorf("making a cluster in %s: %w", u.dir, err)
 		}
@@ -158,6 +162,9 @@ func (u *upFlags) prepare() (*cluster, error) {
 	if n := len(c.manifest.Members); u.nodesSet && n != u.nodes {
 		return nil, usage("the cluster in %s has %d replicas, not %d: leave --nodes out, or name another directory with --dir", u.dir, n, u.nodes)
 	}
+	if u.name != "" && c.manifest.Name != u.name {
+		return nil, usage("the cluster in %s is named %s, not %s: leave --name out, or name another directory with --dir", u.dir, c.manifest.Name, u.name)
+	}
 	apps := slices.Sorted(slices.Values(u.apps))
 	if u.appsSet && !slices.Equal(apps, c.manifest.Services) {
 		return nil, usage("the cluster in %s hosts %s, not %s: leave --app out, or name another directory with --dir",
@@ -167,6 +174,13 @@ func (u *upFlags) prepare() (*cluster, error) {
 		return nil, fmt.Errorf("the cluster in %s: %w", u.dir, err)
 	}
 	return c, c.checkHomes()
+}
+
+// tune names a new cluster and has its replicas announce it.
+func (u *upFlags) tune(c *cluster) {
+	if u.name != "" {
+		c.manifest.Name, c.discovery = u.name, u.name
+	}
 }
 
 // supervise runs the replicas until ctx ends.

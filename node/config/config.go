@@ -30,6 +30,8 @@ type Config struct {
 	Listen []string `yaml:"listen,flow,omitempty"`
 	// HTTP is the address of metrics, /healthz and /readyz, or Off.
 	HTTP string `yaml:"http"`
+	// Discovery is the name under which the replica announces itself on the local network, or Off.
+	Discovery string `yaml:"discovery"`
 	// Data is the directory of the database, relative to the home unless absolute.
 	Data string `yaml:"data"`
 	// Log says what is logged.
@@ -98,7 +100,7 @@ type Limits struct {
 func DefaultConfig() *Config {
 	c := bft.DefaultConfig()
 	return &Config{
-		Format: ConfigFormat, HTTP: "127.0.0.1:9470", Data: "data",
+		Format: ConfigFormat, HTTP: "127.0.0.1:9470", Discovery: Off, Data: "data",
 		Log:     Log{Level: "info", Format: "text"},
 		Members: defaultMembers(),
 		Limits: Limits{
@@ -160,6 +162,7 @@ func (c *Config) Validate() error {
 	if err := checkHTTP(c.HTTP); err != nil {
 		errs = append(errs, err)
 	}
+	bad(ValidName(c.Discovery), "discovery: %q is neither off nor a name of 1 to 63 lower-case letters, digits and inner hyphens", c.Discovery)
 	bad(c.Data != "", "data: the name of a directory is needed")
 	errs = append(errs, c.Log.validate()...)
 	times := c.Members.table()

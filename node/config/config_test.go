@@ -202,6 +202,7 @@ func TestConfigRefused(t *testing.T) {
 		"format: 1\nlisten: [\":70\"]":                "listen: address",
 		"format: 1\nhttp: 0.0.0.0:80":                 "not a loopback address",
 		"format: 1\nhttp: yes":                        "neither host:port nor off",
+		"format: 1\ndiscovery: No Name":               "discovery:",
 		"format: 1\ndata: \"\"":                       "data:",
 		"format: 1\nlog: {level: loud}":               `log.level: "loud"`,
 		"format: 1\nlog: {format: xml}":               `log.format: "xml"`,

@@ -143,6 +143,9 @@ func (m *Manifest) Encode() []byte {
 
 var nameText = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
+// ValidName tells whether s is made of 1 to 63 lower-case letters, digits and inner hyphens, as names of clusters and replicas are.
+func ValidName(s string) bool { return nameText.MatchString(s) }
+
 // Validate says what is wrong with m, all at once.
 func (m *Manifest) Validate() error {
 	if m.Format != ManifestFormat {

@@ -1,0 +1,289 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/config"
+	"github.com/baluarte-bft/baluarte/node/transport"
+)
+
+// Frames by which a replica hands out its cluster's manifest: a question without a body, and its answer, the file.
+const (
+	FrameManifestRequest = 0x85
+	FrameManifest        = 0x86
+)
+
+var (
+	// ErrNotFound: nobody announces the name.
+	ErrNotFound = errors.New("nobody announces this name")
+	// ErrStranger: the name is announced, but not by the cluster that is wanted.
+	ErrStranger = errors.New("another cluster announces this name")
+	// ErrAmbiguous: several clusters announce the name, and none was asked for.
+	ErrAmbiguous = errors.New("several clusters announce this name")
+)
+
+const (
+	// firstUse is how long others are waited for when the first cluster that announces a name would be believed.
+	firstUse = 2 * time.Second
+	// maxHeard bounds the announcements of a name that are kept, maxClusters the clusters that errors list.
+	maxHeard, maxClusters = 64, 4
+)
+
+// Found is a cluster that was found by its name.
+type Found struct {
+	// Manifest has the wanted cluster id. Its members' addresses are completed by those that are announced.
+	Manifest *config.Manifest
+	// Strangers are the other clusters that announce the name.
+	Strangers []crypto.Digest
+}
+
+// finder gathers what is announced under a name.
+type finder struct {
+	name string
+	want crypto.Digest // zero: not known
+	key  *crypto.PrivateKey
+
+	mu     sync.Mutex
+	heard  []Announcement
+	asking int
+	wake   chan struct{} // of capacity 1
+	got    chan *config.Manifest
+}
+
+// Find looks for a cluster by its name until ctx ends. With a cluster id it finds no other one. Without, it believes the only
+// one that announces the name, after having waited two seconds for others; the caller must keep the id. key is the
+// client's, by which replicas may or may not admit it. Errors are ErrNotFound, ErrStranger or ErrAmbiguous, and those of
+// package transport if no replica that was found hands out the manifest.
+func Find(ctx context.Context, name string, want crypto.Digest, key *crypto.PrivateKey) (*Found, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	f := &finder{name: name, want: want, key: key, wake: make(chan struct{}, 1), got: make(chan *config.Manifest, maxHeard)}
+	var failed error
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if failed = Browse(ctx, f.hear); failed != nil {
+			cancel()
+		}
+	})
+	m, err := f.run(ctx)
+	cancel()
+	wg.Wait()
+	if failed != nil {
+		return nil, failed
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f.complete(m), nil
+}
+
+// hear keeps an announcement.
+func (f *finder) hear(a Announcement) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if a.Name != f.name || len(f.heard) >= maxHeard {
+		return
+	}
+	f.heard = append(f.heard, a)
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run waits for announcements and asks those who made them, until one hands out the manifest.
+func (f *finder) run(ctx context.Context) (*config.Manifest, error) {
+	var settled <-chan time.Time
+	var wg sync.WaitGroup
+	ask, stop := context.WithCancel(ctx)
+	defer wg.Wait()
+	defer stop()
+	var lastErr error
+	fails := make(chan error, maxHeard)
+	begin := func() {
+		for _, a := range f.toAsk() {
+			wg.Go(func() {
+				m, err := fetch(ask, a, f.key)
+				if err != nil {
+					fails <- err
+					return
+				}
+				f.got <- m
+			})
+		}
+	}
+	for {
+		select {
+		case <-f.wake:
+			if !f.want.IsZero() {
+				begin()
+			} else if settled == nil {
+				settled = time.After(firstUse)
+			}
+		case <-settled:
+			settled = nil
+			ids := f.clusters()
+			if len(ids) > 1 {
+				return nil, fmt.Errorf("%w: %s", ErrAmbiguous, list(ids))
+			}
+			f.want = ids[0]
+			begin()
+		case m := <-f.got:
+			return m, nil
+		case lastErr = <-fails:
+		case <-ctx.Done():
+			wg.Wait()
+			for len(fails) > 0 {
+				lastErr = <-fails
+			}
+			return nil, f.failure(lastErr)
+		}
+	}
+}
+
+// toAsk returns those of the wanted cluster that were not asked yet.
+func (f *finder) toAsk() (out []Announcement) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for ; f.asking < len(f.heard); f.asking++ {
+		if a := f.heard[f.asking]; a.Cluster == f.want {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// clusters lists the ids that are announced.
+func (f *finder) clusters() (ids []crypto.Digest) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, a := range f.heard {
+		if !slices.Contains(ids, a.Cluster) {
+			ids = append(ids, a.Cluster)
+		}
+	}
+	return ids
+}
+
+// failure says why nothing was found.
+func (f *finder) failure(last error) error {
+	ids := f.clusters()
+	switch {
+	case len(ids) == 0:
+		return ErrNotFound
+	case !f.want.IsZero() && !slices.Contains(ids, f.want):
+		return fmt.Errorf("%w: %s", ErrStranger, list(ids))
+	case last != nil:
+		return fmt.Errorf("discovery: no replica that announces %s hands out its manifest: %w", f.name, last)
+	}
+	return fmt.Errorf("discovery: no replica that announces %s has answered", f.name)
+}
+
+func list(ids []crypto.Digest) string {
+	var s []string
+	for _, id := range ids[:min(len(ids), maxClusters)] {
+		s = append(s, id.String())
+	}
+	if len(ids) > maxClusters {
+		s = append(s, fmt.Sprintf("and %d more", len(ids)-maxClusters))
+	}
+	return strings.Join(s, ", ")
+}
+
+// complete adds the announced addresses behind those of the manifest: a replica may have moved.
+func (f *finder) complete(m *config.Manifest) *Found {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := &Found{Manifest: m}
+	taken := map[string]bool{}
+	for i := range m.Members {
+		for _, a := range m.Members[i].Addresses {
+			taken[a] = true
+		}
+	}
+	added := make([]int, len(m.Members))
+	for _, a := range f.heard {
+		if a.Cluster != f.want {
+			if !slices.Contains(out.Strangers, a.Cluster) {
+				out.Strangers = append(out.Strangers, a.Cluster)
+			}
+			continue
+		}
+		i := slices.Index(m.Keys(), a.Key)
+		for _, addr := range a.Addresses {
+			if i >= 0 && !taken[addr] && added[i] < maxAddresses && config.CheckAddress(addr) == nil {
+				taken[addr] = true
+				added[i]++
+				m.Members[i].Addresses = append(m.Members[i].Addresses, addr)
+			}
+		}
+	}
+	return out
+}
+
+// fetch asks one replica for the manifest with the id that it announced.
+func fetch(ctx context.Context, a Announcement, key *crypto.PrivateKey) (*config.Manifest, error) {
+	frames, state := make(chan []byte, 1), make(chan error, 1)
+	c, err := transport.Dial(transport.ClientConfig{Key: key, Cluster: a.Cluster, Members: []transport.Member{{Key: a.Key, Addrs: a.Addresses}},
+		Receive: func(_ int, frame []byte) {
+			if len(frame) > 0 && frame[0] == FrameManifest {
+				offer(frames, frame[1:])
+			}
+		},
+		State: func(_ int, up bool, err error) {
+			if up {
+				err = nil
+			}
+			offer(state, err)
+		}})
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	var last error
+	for {
+		select {
+		case last = <-state:
+			switch {
+			case last == nil:
+				c.Send(0, []byte{FrameManifestRequest})
+			case errors.Is(last, transport.ErrWrongIdentity), errors.Is(last, transport.ErrNotAdmitted),
+				errors.Is(last, transport.ErrWrongCluster), errors.Is(last, transport.ErrWrongVersion):
+				return nil, last // it will not change
+			}
+		case data := <-frames:
+			m, err := config.ParseManifest("the manifest of "+a.Member, data)
+			if err != nil {
+				return nil, err
+			}
+			if m.ID() != a.Cluster {
+				return nil, fmt.Errorf("discovery: %s hands out the manifest of cluster %s, and announces %s", a.Member, m.ID().Short(), a.Cluster.Short())
+			}
+			return m, nil
+		case <-ctx.Done():
+			if last == nil {
+				last = ctx.Err()
+			}
+			return nil, last
+		}
+	}
+}
+
+// offer puts the newest of what comes where somebody may wait for it.
+func offer[T any](c chan T, v T) {
+	select {
+	case <-c:
+	default:
+	}
+	select {
+	case c <- v:
+	default:
+	}
+}
