@@ -102,7 +102,7 @@ func (p *Program) Execute(ctx context.Context, args []string, stdin io.Reader, s
 }
 
 // ownCommands are the names that the command of a service cannot have.
-var ownCommands = []string{"up", "launch", "down", "logs", "status", "run", "init", "keys", "manifest", "invoke", "query", "shell", "selftest", "gateway", "version", "help"}
+var ownCommands = []string{"up", "launch", "down", "logs", "status", "run", "init", "keys", "manifest", "invoke", "query", "discover", "shell", "selftest", "gateway", "version", "help"}
 
 // check refuses a program that cannot work, whose author made a mistake.
 func (p *Program) check() error {
