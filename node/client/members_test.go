@@ -60,9 +60,6 @@ func TestReplierFollowsMembers(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		if _, err := c.Invoke(within(t, patience), []byte("add 1")); err != nil {
-			t.Fatal(err)
-		}
 	}
 	tell(0b1111, 0, 0, 1, 2, 3)
 	tell(0b1110, 1, 1, 2)
@@ -70,4 +67,8 @@ func TestReplierFollowsMembers(t *testing.T) {
 	tell(0b1111, 0, 3, 2)
 	cl.replicas[0].stop()
 	tell(0b1111, 1)
+	// A call at the end only: on a slow machine a replier may be too slow for the client, which then prefers another.
+	if _, err := c.Invoke(within(t, patience), []byte("add 1")); err != nil {
+		t.Fatal(err)
+	}
 }
