@@ -70,6 +70,9 @@ func (r *Replica) acceptFresh(p *prePrepare) error {
 	if s.done != nil && s.done.prop.Digest() != p.digest() {
 		return fmt.Errorf("%w: pre-prepare for %d, which committed something else", ErrInvalid, p.seq)
 	}
+	if len(p.updates) > 0 && !r.cfg.Passive {
+		return fmt.Errorf("%w: proposal %d has updates, but no service here is replicated passively", ErrInvalid, p.seq)
+	}
 	if !r.timely(p.prop) {
 		return fmt.Errorf("%w: agreed time of %d is too far from this replica's clock", ErrNotRelevant, p.seq)
 	}
@@ -91,18 +94,20 @@ func (r *Replica) timely(p Proposal) bool {
 // adopt makes p the proposal of its number in this view. A view's votes are counted anew.
 func (r *Replica) adopt(s *slot, p *prePrepare, inO bool) {
 	s.pre, s.dig, s.inO = p, p.digest(), inO
-	s.full, s.accepted, s.committing = false, false, false
+	s.full, s.accepted, s.committing, s.sound = false, false, false, false
 	s.since = max(r.now, 1)
 	if p.body != nil {
-		r.learnBody(p.prop.Body, p.body)
+		if b := r.learnBody(p.prop.Body, content{p.body, p.updates}); b != nil {
+			p.updates = b.updates // one copy
+		}
 	}
 }
 
-// learnBody keeps the list of a body that is proposed in some slot.
-func (r *Replica) learnBody(d Digest, list []Digest) *body {
+// learnBody keeps the content of a body that is proposed in some slot.
+func (r *Replica) learnBody(d Digest, c content) *body {
 	b := r.bodies[d]
 	if b == nil && !d.IsZero() {
-		b = &body{list: list, bundles: make([]*Bundle, len(list))}
+		b = &body{content: c, bundles: make([]*Bundle, len(c.list))}
 		r.bodies[d] = b
 	}
 	return b
@@ -122,6 +127,9 @@ func (r *Replica) tryAccept(s *slot) {
 	s.full = true
 	if !s.inO && !r.fits(s.pre.prop.Body) {
 		r.giveUp(s)
+		return
+	}
+	if r.cfg.Passive && !s.inO && !r.judged(s) {
 		return
 	}
 	r.accept(s)
@@ -351,7 +359,7 @@ func (r *Replica) tryDeliver(s *slot, v View, d Digest) {
 	}
 	c := &committed{seq: s.seq, view: v, prop: s.pre.prop, votes: append([]*votes(nil), cert...)}
 	if b := r.bodies[c.prop.Body]; b != nil {
-		c.body, c.bundles = b.list, b.bundles
+		c.body, c.updates, c.bundles = b.list, b.updates, b.bundles
 	}
 	r.settle(s, c)
 }
@@ -363,7 +371,9 @@ func (r *Replica) settle(s *slot, c *committed) {
 		s.since = max(r.now, 1)
 	}
 	if !c.prop.Body.IsZero() {
-		r.fill(r.learnBody(c.prop.Body, c.body), c.bundles)
+		b := r.learnBody(c.prop.Body, content{c.body, c.updates})
+		c.updates = b.updates
+		r.fill(b, c.bundles)
 		r.recordBody(s.seq, c.prop.Body)
 	}
 	r.record(keyCommitted(s.seq), encodeCommitted(c))
@@ -387,7 +397,7 @@ func (r *Replica) deliver() {
 			r.pool.turned(s.bundles, r.now-s.doneAt)
 		}
 		r.out.execute = append(r.out.execute, &Batch{Seq: s.seq, View: s.done.view, Proposal: s.done.prop, Digest: s.done.prop.Digest(),
-			Bundles: s.bundles, Checkpoint: s.seq%r.cfg.Interval == 0})
+			Bundles: s.bundles, Updates: s.done.updates, Checkpoint: s.seq%r.cfg.Interval == 0})
 	}
 	if r.nextSeq <= r.delivered {
 		r.nextSeq = r.delivered + 1
@@ -404,13 +414,17 @@ func (r *Replica) onExecuted(x *Executed) {
 	}
 	r.executed, r.time = x.Seq, x.Time
 	if s := r.slots[x.Seq]; s != nil {
-		r.pool.executed(s.bundles, x.Again)
+		r.pool.executed(s.bundles, x)
 		// Progress of the view itself, not of what it inherited, lets the back-off shrink (rule 11).
-		if s.pre != nil && s.pre.view == r.view && !s.inO && !r.changing {
+		if s.pre != nil && s.pre.view == r.view && !s.inO && !r.changing && len(x.Void) == 0 {
 			r.change.progress(r.view)
 		}
 	}
 	r.applyMarks(x.Marks)
+	if r.cfg.Passive {
+		r.afterVoid(x.Void)
+		r.retrySoon() // a proposal may wait for this number
+	}
 	r.releaseReads()
 	if s, ok := r.check.ahead[x.Seq]; ok {
 		delete(r.check.ahead, x.Seq)

@@ -77,7 +77,7 @@ func (r roster) checkPrepared(c *preparedCert) error {
 // checkCommitted checks a commit certificate: Q commits of one view (OSDI'99 §4.2, "committed-local"),
 // and that body and proposal are those that it names.
 func (r roster) checkCommitted(c *committed) error {
-	if BodyDigest(c.body) != c.prop.Body || !distinctDigests(c.body) {
+	if UpdatedBodyDigest(c.body, c.updates) != c.prop.Body || !distinctDigests(c.body) {
 		return fmt.Errorf("%w: body of %d is not the one proposed", ErrInvalid, c.seq)
 	}
 	return r.checkVoteSet(c.votes, c.view, vote{PhaseCommit, c.seq, c.prop.Digest()}, r.quorum(), nil)

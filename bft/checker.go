@@ -255,10 +255,12 @@ func (c *Checker) decodePrePrepare(u *Unverified, b []byte) error {
 	if err := c.checkPrePrepare(pre); err != nil {
 		return err
 	}
-	if pre.body, err = digestsFrom(p.Body.Bundles, MaxProposalBundles); err != nil {
+	body, err := contentFrom(p.Body, MaxProposalBundles)
+	if err != nil {
 		return err
 	}
-	if BodyDigest(pre.body) != pre.prop.Body || !distinctDigests(pre.body) {
+	pre.body, pre.updates = body.list, body.updates
+	if UpdatedBodyDigest(pre.body, pre.updates) != pre.prop.Body || !distinctDigests(pre.body) {
 		return fmt.Errorf("%w: the body is not the one that the header names", ErrInvalid)
 	}
 	u.msg = pre
@@ -436,11 +438,11 @@ func (c *Checker) decodeData(u *Unverified, b []byte) error {
 		d.bundles = append(d.bundles, x)
 	}
 	for _, x := range p.Bodies {
-		ds, err := digestsFrom(x.GetBundles(), MaxProposalBundles)
+		c, err := contentFrom(x, MaxProposalBundles)
 		if err != nil {
 			return err
 		}
-		d.bodies = append(d.bodies, ds)
+		d.bodies = append(d.bodies, c)
 	}
 	for _, x := range p.Committed {
 		cm, err := c.committed(u, x)
@@ -544,9 +546,11 @@ func committedFrom(x *bftpb.Committed) (*committed, error) {
 	if cm.seq == 0 || cm.seq > 1<<62 || len(x.Votes) > MaxMembers {
 		return nil, fmt.Errorf("%w: committed entry out of range", ErrInvalid)
 	}
-	if cm.body, err = digestsFrom(x.Content.GetBundles(), MaxProposalBundles); err != nil {
+	c, err := contentFrom(x.Content, MaxProposalBundles)
+	if err != nil {
 		return nil, err
 	}
+	cm.body, cm.updates = c.list, c.updates
 	envs, err := envelopesFrom(x.Votes, MaxMembers)
 	if err != nil {
 		return nil, err

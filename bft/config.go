@@ -25,6 +25,10 @@ type Config struct {
 	// Pipeline is W: how many numbers may be proposed and not committed; at most 64 and Window.
 	Pipeline Seq
 
+	// Passive: some service is replicated passively (bft/passive.go), so that the primary has updates computed
+	// before it proposes. W is then 1.
+	Passive bool
+
 	// MaxBatchOps and MaxBatchBytes bound what this replica proposes as primary; it may choose them
 	// for itself. Each must hold one bundle of the largest size.
 	MaxBatchOps, MaxBatchBytes int
@@ -83,6 +87,7 @@ func (c *Config) Validate() error {
 		"window: %d is not a multiple of the checkpoint interval %d, or less than twice it", c.Window, c.Interval)
 	bad(c.Window <= MaxWindow, "window: %d, at most %d", c.Window, MaxWindow)
 	bad(c.Pipeline >= 1 && c.Pipeline <= 64 && c.Pipeline <= c.Window, "pipeline: %d is not within 1 to 64 and the window", c.Pipeline)
+	bad(!c.Passive || c.Pipeline == 1, "pipeline: %d, but with a service that is replicated passively it must be 1", c.Pipeline)
 	bad(c.MaxBundleOps >= 1 && c.MaxBundleOps <= WindowOps, "max bundle operations: %d is not within 1 to %d", c.MaxBundleOps, WindowOps)
 	bad(c.MaxBundleBytes >= 1024 && c.MaxBundleBytes <= MaxBundleBytes, "max bundle bytes: %d is not within 1024 to %d", c.MaxBundleBytes, MaxBundleBytes)
 	bad(c.MaxBatchOps >= c.MaxBundleOps, "max batch operations: less than one bundle's %d", c.MaxBundleOps)
@@ -111,6 +116,8 @@ const (
 	// for itself: what a backup checks is the same for all (rule 3).
 	MaxProposalBundles = 256
 	MaxProposalBytes   = 4 << 20
+	// MaxUpdateBytes bounds the updates of a proposal, all together.
+	MaxUpdateBytes = 2 << 20
 	// PartSize is the size of the parts in which a snapshot travels.
 	PartSize = 256 << 10
 )

@@ -133,9 +133,9 @@ func (r *Replica) onFetch(from ReplicaID, f *fetch) error {
 		}
 	case fetchBodies:
 		for _, id := range f.digests {
-			if b := r.bodies[id]; b != nil && room >= 32*len(b.list) {
-				room -= 32*len(b.list) + 16
-				d.bodies = append(d.bodies, b.list)
+			if b := r.bodies[id]; b != nil && room >= b.size() {
+				room -= b.size() + 16
+				d.bodies = append(d.bodies, b.content)
 			}
 		}
 	case fetchViewChanges:
@@ -220,7 +220,7 @@ func (r *Replica) serveCommitted(f *fetch, d *data, room int) {
 		if x == nil || x.done == nil {
 			return
 		}
-		size := 256 + len(x.done.votes)*256 + 32*len(x.done.body)
+		size := 256 + len(x.done.votes)*256 + 32*len(x.done.body) + len(x.done.updates)
 		for _, v := range x.done.votes {
 			size += len(v.env.Payload)
 		}
@@ -252,11 +252,11 @@ func (r *Replica) onData(from ReplicaID, d *data) error {
 		}
 		r.arrived(b.Digest)
 	}
-	for _, list := range d.bodies {
-		id := BodyDigest(list)
-		if r.wanted[id] != nil && distinctDigests(list) {
+	for _, c := range d.bodies {
+		id := UpdatedBodyDigest(c.list, c.updates)
+		if r.wanted[id] != nil && distinctDigests(c.list) {
 			used = true
-			r.learnBody(id, list)
+			r.learnBody(id, c)
 			r.unwant(id)
 			r.retrySoon()
 			r.change.retry(r)

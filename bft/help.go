@@ -283,11 +283,11 @@ func (r *Replica) resend(to ReplicaID, s *status) {
 		}
 		if s.held&bit == 0 && x.pre.env.Signer == r.cfg.Self && !x.inO {
 			if b := r.bodies[x.pre.prop.Body]; b != nil || x.pre.prop == Null {
-				var list []Digest
+				var c content
 				if b != nil {
-					list = b.list
+					c = b.content
 				}
-				r.send(to, prePrepareFrame(x.pre.env, list))
+				r.send(to, prePrepareFrame(x.pre.env, c))
 			}
 		}
 		if s.prepared&bit == 0 {

@@ -50,6 +50,10 @@ type host struct {
 	checked  []*bft.Bundle
 	installs []bft.Seq
 	sent     []letter
+	// slowUpdates has batches wait in drafted; lie alters the updates, credulous takes any, wanting has what is to be judged.
+	slowUpdates, credulous bool
+	drafted, wanting       []*bft.Batch
+	lie                    func(*bft.Updated)
 	// corrupt, if set, changes the digest of the state that is reported at a number.
 	corrupt func(*bft.Snapshot)
 	watch   func(*bft.Ready) // if set, sees each one
@@ -66,7 +70,7 @@ func (h *host) info() bft.Info { return h.replica.Info() }
 // crash ends the process. What was not durable is lost.
 func (h *host) crash() {
 	h.down = true
-	h.unsynced, h.unsigned, h.unchecked, h.done = nil, nil, nil, nil
+	h.unsynced, h.unsigned, h.unchecked, h.done, h.drafted = nil, nil, nil, nil, nil
 }
 
 // start begins the replica from what is on its disk.
@@ -77,7 +81,11 @@ func (h *host) start() {
 }
 
 func (h *host) newMachine() *exec.Machine {
-	service, err := counter.New(nil)
+	factory := counter.New
+	if h.c.cfg.Passive {
+		factory = counter.NewPassive
+	}
+	service, err := factory(nil)
 	if err != nil {
 		h.c.t.Fatal(err)
 	}
@@ -231,12 +239,38 @@ func (h *host) carryOut(r bft.Ready) {
 	if r.Install != nil {
 		d.Installed = h.install(r.Install)
 	}
+	if r.Update != nil {
+		h.drafted = append(h.drafted, r.Update)
+	}
+	for !h.slowUpdates && len(h.drafted) > 0 {
+		h.update()
+	}
+	if r.Judge != nil {
+		h.wanting = append(h.wanting, r.Judge)
+		ok := h.credulous || h.machine.Executed() != r.Judge.Seq-1 || h.machine.Plan(r.Judge).Check(r.Judge.Updates) == nil
+		d.Judged = &bft.Judged{Seq: r.Judge.Seq, View: r.Judge.View, Digest: r.Judge.Digest, OK: ok}
+	}
 	if h.snapshotFirst && len(d.Snapshots) > 0 {
 		h.done = append(h.done, bft.Done{Snapshots: d.Snapshots})
 		h.lateDone = append(h.lateDone, bft.Done{Executed: d.Executed})
 		d.Snapshots, d.Executed = nil, nil
 	}
 	h.done = append(h.done, d)
+}
+
+// update computes the updates of a batch.
+func (h *host) update() {
+	b := h.drafted[0]
+	h.drafted = h.drafted[1:]
+	u := &bft.Updated{Seq: b.Seq}
+	if h.machine.Executed() == b.Seq-1 {
+		c := h.machine.Plan(b).Compute()
+		u.Bundles, u.Updates = c.Bundles, c.Updates
+	}
+	if h.lie != nil {
+		h.lie(u)
+	}
+	h.done = append(h.done, bft.Done{Updated: u})
 }
 
 // sync makes the first k waiting records durable.
@@ -288,7 +322,9 @@ func (h *host) execute(b *bft.Batch, d *bft.Done) {
 	out := h.machine.Execute(b)
 	d.Executed = append(d.Executed, out.Executed)
 	for _, x := range out.Replies {
-		h.reply(x)
+		if !x.Void {
+			h.reply(x)
+		}
 	}
 	switch {
 	case b.Checkpoint && h.lateSnapshots:

@@ -16,6 +16,8 @@ type prePrepare struct {
 	seq  Seq
 	prop Proposal
 	body []Digest // what came beside the header; nil in certificates
+	// updates came with the body.
+	updates []byte
 }
 
 func (p *prePrepare) digest() Digest { return p.prop.Digest() }
@@ -109,18 +111,41 @@ type committed struct {
 	view    View
 	prop    Proposal
 	body    []Digest
+	updates []byte
 	bundles []*Bundle
 	votes   []*votes
 }
 
 type data struct {
 	bundles     []*Bundle
-	bodies      [][]Digest
+	bodies      []content
 	committed   []*committed
 	part        *SnapshotPart
 	checkpoint  []*checkpoint
 	viewChanges []*viewChange
 	gone        Seq // the snapshot that was asked for is no longer there
+}
+
+// content is what a body's digest is of.
+type content struct {
+	list    []Digest
+	updates []byte
+}
+
+func (c *content) pb() *bftpb.Body {
+	return &bftpb.Body{Bundles: joinDigests(c.list), Updates: c.updates}
+}
+
+// contentFrom reads a body, of at most so many bundles. What it returns shares no memory with p.
+func contentFrom(p *bftpb.Body, most int) (content, error) {
+	list, err := digestsFrom(p.GetBundles(), most)
+	if err != nil {
+		return content{}, err
+	}
+	if u := p.GetUpdates(); len(u) > MaxUpdateBytes || len(u) > 0 && len(list) == 0 {
+		return content{}, fmt.Errorf("%w: %d bytes of updates for %d bundles", ErrInvalid, len(u), len(list))
+	}
+	return content{list, append([]byte(nil), p.GetUpdates()...)}, nil
 }
 
 // request is a bundle as it arrived.
@@ -420,7 +445,7 @@ func fetchFrame(f *fetch) []byte {
 
 func (c *committed) pb() *bftpb.Committed {
 	p := &bftpb.Committed{Seq: uint64(c.seq), View: uint64(c.view), Body: digestBytes(c.prop.Body), Time: int64(c.prop.Time),
-		Content: &bftpb.Body{Bundles: joinDigests(c.body)}}
+		Content: (&content{c.body, c.updates}).pb()}
 	for _, b := range c.bundles {
 		p.Bundles = append(p.Bundles, b.request(0))
 	}
@@ -435,8 +460,8 @@ func dataFrame(d *data) []byte {
 	for _, b := range d.bundles {
 		p.Bundles = append(p.Bundles, b.request(0))
 	}
-	for _, b := range d.bodies {
-		p.Bodies = append(p.Bodies, &bftpb.Body{Bundles: joinDigests(b)})
+	for i := range d.bodies {
+		p.Bodies = append(p.Bodies, d.bodies[i].pb())
 	}
 	for _, c := range d.committed {
 		p.Committed = append(p.Committed, c.pb())

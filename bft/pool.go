@@ -74,6 +74,7 @@ type pending struct {
 	born   Time
 	seq    Seq  // of the accepted proposal that covers it; 0: none
 	again  bool // to be ordered though it was executed, see onRequest
+	voids  int  // how often it was ordered in vain, see afterVoid
 }
 
 // stage is a list of bundles, the one that has waited longest at its head. The links stand in the bundles' own entries.
@@ -332,14 +333,14 @@ func (p *pool) proposed(b *body, seq Seq) {
 }
 
 // executed drops bundles that have been ordered and remembers them for retries, unless these
-// are to be ordered again.
-func (p *pool) executed(bundles []*Bundle, again []Digest) {
+// are to be ordered again. Those that were void wait on.
+func (p *pool) executed(bundles []*Bundle, done *Executed) {
 	for _, b := range bundles {
 		p.rateOps += len(b.Ops)
-		if x := p.all[b.Digest]; x != nil {
+		if x := p.all[b.Digest]; x != nil && !slices.Contains(done.Void, b.Digest) {
 			p.drop(x)
 		}
-		if _, ok := p.recent[b.Digest]; !ok && !slices.Contains(again, b.Digest) {
+		if _, ok := p.recent[b.Digest]; !ok && !slices.Contains(done.Again, b.Digest) {
 			p.recent[b.Digest] = 0
 			p.recentLog = append(p.recentLog, b.Digest)
 		}
@@ -475,7 +476,7 @@ func (r *Replica) tickPool(step Time) {
 		return
 	}
 	// At the high watermark no primary may propose.
-	if r.uncommitted() < r.cfg.Pipeline && r.delivered < r.high() && !r.behind() {
+	if r.uncommitted() < r.cfg.Pipeline && r.delivered < r.high() && !r.behind() && r.couldUpdate() {
 		p.slotTime += step
 	}
 	if r.tooSlow() {

@@ -285,10 +285,10 @@ func TestRoundTrips(t *testing.T) {
 		cp := &checkpoint{env: drawEnvelope(t, TypeCheckpoint, 3, encodeCheckpoint(info)), info: info}
 		same(t, decode(t, 3, envelopeFrame(cp.env)), cp)
 
-		list := []Digest{b.Digest, drawDigest(t)}
-		pre := &prePrepare{view: drawView(t), seq: drawSeq(t), prop: Proposal{BodyDigest(list), 7}, body: list}
+		c := drawContent(t, b.Digest)
+		pre := &prePrepare{view: drawView(t), seq: drawSeq(t), prop: Proposal{UpdatedBodyDigest(c.list, c.updates), 7}, body: c.list, updates: c.updates}
 		pre.env = drawEnvelope(t, TypePrePrepare, Primary(pre.view, 4), encodeHeader(pre.view, pre.seq, pre.prop))
-		same(t, decode(t, pre.env.Signer, prePrepareFrame(pre.env, list)), pre)
+		same(t, decode(t, pre.env.Signer, prePrepareFrame(pre.env, c)), pre)
 
 		s := &status{view: drawView(t), changing: rapid.Bool().Draw(t, "changing"), stable: drawSeq(t), executed: drawSeq(t),
 			held: rapid.Uint64().Draw(t, "held"), prepared: rapid.Uint64().Draw(t, "prepared"), committed: rapid.Uint64().Draw(t, "committed"),
@@ -300,7 +300,7 @@ func TestRoundTrips(t *testing.T) {
 		}
 		same(t, decode(t, 1, statusFrame(s)), s)
 
-		f := &fetch{kind: fetchKind(rapid.IntRange(1, 5).Draw(t, "kind")), digests: list, from: drawSeq(t), to: drawSeq(t)}
+		f := &fetch{kind: fetchKind(rapid.IntRange(1, 5).Draw(t, "kind")), digests: c.list, from: drawSeq(t), to: drawSeq(t)}
 		same(t, decode(t, 1, fetchFrame(f)), f)
 	})
 }
@@ -364,10 +364,11 @@ func TestRoundTripsOfViewChanges(t *testing.T) {
 		}
 		// Data carries all of it, and committed batches.
 		b := drawBundle(t)
-		p := Proposal{BodyDigest([]Digest{b.Digest}), 9}
-		d := &data{bundles: []*Bundle{b}, bodies: [][]Digest{{b.Digest}}, checkpoint: vc.cert, viewChanges: []*viewChange{vc},
+		c := drawContent(t, b.Digest)
+		p := Proposal{UpdatedBodyDigest(c.list, c.updates), 9}
+		d := &data{bundles: []*Bundle{b}, bodies: []content{c}, checkpoint: vc.cert, viewChanges: []*viewChange{vc},
 			part:      &SnapshotPart{Seq: 4, Index: 1, Total: 2, Data: []byte("part"), Path: []Digest{{5}}},
-			committed: []*committed{{seq: 5, view: 7, prop: p, body: []Digest{b.Digest}, bundles: []*Bundle{b}, votes: drawCertificate(t, 7, 5, p, PhaseCommit, 3)}}}
+			committed: []*committed{{seq: 5, view: 7, prop: p, body: c.list, updates: c.updates, bundles: []*Bundle{b}, votes: drawCertificate(t, 7, 5, p, PhaseCommit, 3)}}}
 		if u, err = checker.FromPeer(1, dataFrame(d)); err != nil {
 			t.Fatal(err)
 		}
@@ -397,4 +398,16 @@ func TestSigningBytesAreInjective(t *testing.T) {
 			t.Fatal("a request is signed like an envelope")
 		}
 	}
+}
+
+// drawContent draws a body of a bundle and perhaps another, perhaps with updates.
+func drawContent(t *rapid.T, bundle Digest) content {
+	c := content{list: []Digest{bundle}}
+	if rapid.Bool().Draw(t, "two bundles") {
+		c.list = append(c.list, drawDigest(t))
+	}
+	if rapid.Bool().Draw(t, "updates") {
+		c.updates = rapid.SliceOfN(rapid.Byte(), 1, 40).Draw(t, "updates")
+	}
+	return c
 }

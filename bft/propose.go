@@ -19,20 +19,29 @@ func (r *Replica) propose() {
 	if !r.isPrimary() || !r.mayVote() {
 		return
 	}
+	if r.cfg.Passive {
+		r.draft()
+		return
+	}
 	for r.inFlight() < r.cfg.Pipeline && r.nextSeq <= r.high() && r.clock > 0 && r.worthwhile() {
 		list, bundles := r.pool.batch(&r.cfg, r)
 		if len(list) == 0 {
 			return
 		}
-		seq, view := r.nextSeq, r.view
-		r.nextSeq++
-		prop := Proposal{Body: BodyDigest(list), Time: r.clock}
-		b := r.learnBody(prop.Body, list)
-		r.fill(b, bundles)
-		r.recordBody(seq, prop.Body)
-		r.pool.proposed(b, seq)
-		r.proposeAs(view, seq, prop, list)
+		r.proposeNext(content{list: list}, bundles, r.clock)
 	}
+}
+
+// proposeNext proposes a body for the next number.
+func (r *Replica) proposeNext(c content, bundles []*Bundle, at Time) {
+	seq, view := r.nextSeq, r.view
+	r.nextSeq++
+	prop := Proposal{Body: UpdatedBodyDigest(c.list, c.updates), Time: at}
+	b := r.learnBody(prop.Body, c)
+	r.fill(b, bundles)
+	r.recordBody(seq, prop.Body)
+	r.pool.proposed(b, seq)
+	r.proposeAs(view, seq, prop, c)
 }
 
 // fewOutstanding is the number of operations below which load is light.
@@ -178,18 +187,18 @@ func (r *Replica) ready(x *pending) bool {
 
 // proposeAs promises and sends a fresh pre-prepare. It counts as this replica's vote, so it
 // leaves behind its record and body (rules 4 and 16).
-func (r *Replica) proposeAs(view View, seq Seq, prop Proposal, list []Digest) {
+func (r *Replica) proposeAs(view View, seq Seq, prop Proposal, c content) {
 	r.promised(PhasePrePrepare, view, seq, prop.Digest())
 	payload := encodeHeader(view, seq, prop)
 	r.record(keyProposed(seq, view), payload)
 	r.reached(StepProposed, seq, view, prop.Body)
 	r.signThen(TypePrePrepare, payload, func(e *Envelope) {
-		r.send(Everyone, prePrepareFrame(e, list))
+		r.send(Everyone, prePrepareFrame(e, c))
 		if r.view != view || r.changing || seq <= r.stable {
 			return
 		}
 		s := r.slot(seq)
-		r.adopt(s, &prePrepare{env: e, view: view, seq: seq, prop: prop, body: list}, false)
+		r.adopt(s, &prePrepare{env: e, view: view, seq: seq, prop: prop, body: c.list, updates: c.updates}, false)
 		s.full, s.accepted, s.votedAt = true, true, r.now
 		r.reached(StepAccepted, seq, view, prop.Body)
 		r.tryCommit(s)

@@ -38,6 +38,13 @@ type Ready struct {
 	Stage []SnapshotPart
 	// Install, when set, replaces the executed state by the staged snapshot. Report as Done.Installed.
 	Install *Install
+	// Update, when set, asks for the updates of a batch that this primary wants to propose, on the state of the number
+	// below its own, which is the last that was executed. Report as Done.Updated, however long it takes; meanwhile
+	// the state may move on. Its Digest is not set.
+	Update *Batch
+	// Judge, when set, asks whether the updates of a proposal are in order, on the state of the number below its
+	// own, which is the last that was executed. Report as Done.Judged.
+	Judge *Batch
 	// Stable is the low watermark: snapshots below it are not needed any more.
 	Stable Seq
 	// Progress tells how far numbers have come, for a host that wants to time them. Nothing needs to be done,
@@ -103,6 +110,8 @@ type Batch struct {
 	Proposal Proposal
 	Digest   Digest // of the proposal
 	Bundles  []*Bundle
+	// Updates is what the primary computed for services that are replicated passively, in the encoding of package exec.
+	Updates []byte
 	// Checkpoint: take a snapshot once the batch is executed.
 	Checkpoint bool
 }
@@ -150,6 +159,26 @@ type Done struct {
 	Snapshots []Snapshot
 	Parts     []ServedPart
 	Installed *Installed
+	Updated   *Updated
+	Judged    *Judged
+}
+
+// Updated answers Ready.Update.
+type Updated struct {
+	Seq Seq
+	// Bundles is how many of the batch's bundles, from the first, are to be proposed now; 0: none.
+	Bundles int
+	// Updates for them, at most MaxUpdateBytes; empty if they need none.
+	Updates []byte
+}
+
+// Judged answers Ready.Judge.
+type Judged struct {
+	Seq    Seq
+	View   View
+	Digest Digest // of the proposal
+	// OK: the updates are in order, or the state has moved on, so that it does not matter any more.
+	OK bool
 }
 
 // Signed answers a SignRequest.
@@ -173,6 +202,8 @@ type Executed struct {
 	Marks []SessionMark
 	// Again are the bundles with a result that is not final: repeated, they are ordered again.
 	Again []Digest
+	// Void are those of them that wait to be ordered again without being repeated: an update was missing or void.
+	Void []Digest
 }
 
 // WindowOps is the number of sequence numbers that a session may have open: from the lowest

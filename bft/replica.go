@@ -49,6 +49,8 @@ type Replica struct {
 	reads  reading
 	out    outbox
 
+	passive passive
+
 	amnesiac, diverged string
 	installing         bool
 }
@@ -60,6 +62,8 @@ type slot struct {
 	dig  Digest      // proposal digest of pre
 	inO  bool        // pre came in a new-view: authenticity and time are not checked again
 	full bool        // every bundle is held and may be voted for
+	// sound: the host found the updates of pre in order (bft/passive.go).
+	sound bool
 	// accepted: the acceptance in view pre.view is recorded, the prepare (or pre-prepare) promised.
 	accepted bool
 	since    Time // when pre was first seen, for timeouts and retransmission
@@ -82,7 +86,7 @@ type voteBy struct {
 
 // body is the content of a proposal that has been recorded for a number.
 type body struct {
-	list    []Digest
+	content
 	bundles []*Bundle
 	seqs    []Seq // for which it is durable or about to be
 }
@@ -194,6 +198,12 @@ func (r *Replica) Advance(d Done) {
 	for i := range d.Executed {
 		r.onExecuted(&d.Executed[i])
 	}
+	if d.Updated != nil {
+		r.onUpdated(d.Updated)
+	}
+	if d.Judged != nil {
+		r.onJudged(d.Judged)
+	}
 	for _, s := range d.Snapshots {
 		r.onSnapshot(s)
 	}
@@ -277,6 +287,8 @@ type outbox struct {
 	serve        []PartRequest
 	stage        []SnapshotPart
 	install      *Install
+	update       *Batch
+	judge        *Batch
 	votes        []vote
 	nextID       uint64
 	pending      map[uint64]*signing
@@ -392,12 +404,14 @@ func (r *Replica) Ready() (ready Ready, ok bool) {
 	r.flushWants()
 	o := &r.out
 	ready = Ready{Records: o.records, Sign: o.sign, Check: o.checks, Messages: o.messages, Execute: o.execute,
-		Replay: o.replay, Busy: o.busy, Reads: o.reads, Serve: o.serve, Stage: o.stage, Install: o.install, Stable: r.stable, Progress: o.progress}
+		Replay: o.replay, Busy: o.busy, Reads: o.reads, Serve: o.serve, Stage: o.stage, Install: o.install, Update: o.update, Judge: o.judge, Stable: r.stable,
+		Progress: o.progress}
 	ok = len(ready.Records)+len(ready.Sign)+len(ready.Check)+len(ready.Messages)+len(ready.Execute)+len(ready.Replay)+
-		len(ready.Busy)+len(ready.Reads)+len(ready.Serve)+len(ready.Stage) > 0 || ready.Install != nil || o.stable != r.stable
+		len(ready.Busy)+len(ready.Reads)+len(ready.Serve)+len(ready.Stage) > 0 || ready.Install != nil ||
+		ready.Update != nil || ready.Judge != nil || o.stable != r.stable
 	o.records, o.sign, o.checks, o.messages, o.execute, o.replay, o.busy, o.reads, o.serve, o.stage, o.install, o.progress =
 		nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil
-	o.stable = r.stable
+	o.update, o.judge, o.stable = nil, nil, r.stable
 	if ok {
 		r.validate(&ready)
 	}

@@ -271,17 +271,16 @@ func (r *Replica) restoreBody(s Seq, _ View, kv KV) error {
 	if err := p.UnmarshalVT(kv.Value); err != nil || !p.Strict() || len(p.Bodies) != 1 {
 		return errRecord
 	}
-	list, err := digestsFrom(p.Bodies[0].GetBundles(), len(p.Bundles))
+	c, err := contentFrom(p.Bodies[0], len(p.Bundles))
 	if err != nil {
 		return err
 	}
-	d := BodyDigest(list)
-	b := r.learnBody(d, list)
+	b := r.learnBody(UpdatedBodyDigest(c.list, c.updates), c)
 	if b == nil {
 		return errRecord
 	}
 	for i, q := range p.Bundles {
-		if len(q.Signature) != 64 || i >= len(list) {
+		if len(q.Signature) != 64 || i >= len(c.list) {
 			return errRecord
 		}
 		x, err := DecodeBundle(q.Payload, [64]byte(q.Signature), WindowOps, MaxBundleBytes)
@@ -349,13 +348,13 @@ func (r *Replica) restoreProposed(s Seq, v View, kv KV) error {
 		return nil
 	}
 	r.nextSeq = max(r.nextSeq, s+1)
-	var list []Digest
+	var c content
 	if b := r.bodies[p.prop.Body]; b != nil {
-		list = b.list
+		c = b.content
 	}
 	r.start.again = append(r.start.again, func() {
 		if r.view == v && !r.changing && s > r.stable {
-			r.proposeAs(v, s, p.prop, list)
+			r.proposeAs(v, s, p.prop, c)
 		}
 	})
 	return nil
@@ -422,11 +421,11 @@ func (r *Replica) restoreCommitted(s Seq, _ View, kv KV) error {
 	if err != nil {
 		return err
 	}
+	if b := r.bodies[c.prop.Body]; b != nil {
+		c.bundles, c.updates = b.bundles, b.updates
+	}
 	if err := r.checkCommitted(c); err != nil {
 		return err
-	}
-	if b := r.bodies[c.prop.Body]; b != nil {
-		c.bundles = b.bundles
 	}
 	r.recall(c.votes)
 	x := r.slot(s)

@@ -170,3 +170,13 @@ func BodyDigest(bundles []Digest) Digest {
 	}
 	return h.Sum()
 }
+
+// UpdatedBodyDigest is the digest of a body that has updates beside its bundles, for services that are
+// replicated passively. Without updates it is BodyDigest.
+func UpdatedBodyDigest(bundles []Digest, updates []byte) Digest {
+	d := BodyDigest(bundles)
+	if len(updates) == 0 {
+		return d
+	}
+	return crypto.Hash("baluarte/body with updates", d[:], updates)
+}

@@ -134,12 +134,13 @@ const (
 	SuspectedRead              // a read waits for a number that is not executed (rule 13)
 	SuspectedStuck             // a proposal is not executed within the request timeout (rule 13)
 	SuspectedChange            // the view change did not end in time (rule 10)
+	SuspectedUpdate            // the updates that it proposed are not in order, or void time and again
 )
 
 func (s Suspicion) String() string {
 	names := [...]string{"", "it proposed a request with a signature that does not hold", "it did not propose a request",
 		"requests waited too long in the mean", "a read waits for what is not executed", "a proposal was not executed in time",
-		"the view change did not end in time"}
+		"the view change did not end in time", "it proposed an update that is not in order"}
 	if int(s) < len(names) {
 		return names[s]
 	}

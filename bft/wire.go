@@ -130,26 +130,25 @@ func envelopeFrame(e *Envelope) []byte {
 	return finished(e.append(append(make([]byte, 0, size), byte(e.Type))), size)
 }
 
-// Bodies. On the wire a body is a message with one field, the digests of its bundles.
+// Bodies. On the wire a body is a message with the digests of its bundles, and the updates if it has any.
 
-func sizeBody(list []Digest) int { return sizeBytes(32 * len(list)) }
+func (c *content) size() int { return sizeBytes(32*len(c.list)) + sizeBytes(len(c.updates)) }
 
-func appendBody(b []byte, field byte, list []Digest) []byte {
-	b = appendHead(b, field, sizeBody(list))
-	if len(list) == 0 {
-		return b
+func (c *content) append(b []byte, field byte) []byte {
+	b = appendHead(b, field, c.size())
+	if len(c.list) > 0 {
+		b = appendHead(b, 1, 32*len(c.list))
 	}
-	b = appendHead(b, 1, 32*len(list))
-	for i := range list {
-		b = append(b, list[i][:]...)
+	for i := range c.list {
+		b = append(b, c.list[i][:]...)
 	}
-	return b
+	return appendBytes(b, 2, c.updates)
 }
 
-func prePrepareFrame(e *Envelope, body []Digest) []byte {
-	size := 1 + sizeField(e.size()) + sizeField(sizeBody(body))
+func prePrepareFrame(e *Envelope, c content) []byte {
+	size := 1 + sizeField(e.size()) + sizeField(c.size())
 	b := append(make([]byte, 0, size), byte(TypePrePrepare))
-	return finished(appendBody(appendEnvelope(b, 1, e), 2, body), size)
+	return finished(c.append(appendEnvelope(b, 1, e), 2), size)
 }
 
 // votes
@@ -192,9 +191,10 @@ func encodePrepared(c *preparedCert) []byte {
 	return finished(appendVotes(b, 2, c.votes), size)
 }
 
-// encodeCommitted leaves out the bundles, which stand in the body's record.
+// encodeCommitted leaves out the bundles and updates, which stand in the body's record.
 func encodeCommitted(c *committed) []byte {
-	size := sizeUint(uint64(c.seq)) + sizeUint(uint64(c.view)) + sizeDigest(&c.prop.Body) + sizeField(sizeBody(c.body)) + sizeVotes(c.votes)
+	list := content{list: c.body}
+	size := sizeUint(uint64(c.seq)) + sizeUint(uint64(c.view)) + sizeDigest(&c.prop.Body) + sizeField(list.size()) + sizeVotes(c.votes)
 	if c.prop.Time != 0 {
 		size += 1 + 8
 	}
@@ -202,12 +202,12 @@ func encodeCommitted(c *committed) []byte {
 	b = appendUint(b, 2, uint64(c.view))
 	b = appendDigest(b, 3, &c.prop.Body)
 	b = appendFixed(b, 4, uint64(c.prop.Time))
-	b = appendBody(b, 5, c.body)
+	b = list.append(b, 5)
 	return finished(appendVotes(b, 7, c.votes), size)
 }
 
 func encodeBody(x *body) []byte {
-	size := sizeField(sizeBody(x.list))
+	size := sizeField(x.size())
 	for _, u := range x.bundles {
 		size += sizeField(u.requestSize(0))
 	}
@@ -215,7 +215,7 @@ func encodeBody(x *body) []byte {
 	for _, u := range x.bundles {
 		b = u.appendRequest(appendHead(b, 1, u.requestSize(0)), 0)
 	}
-	return finished(appendBody(b, 2, x.list), size)
+	return finished(x.append(b, 2), size)
 }
 
 // bundles

@@ -82,15 +82,16 @@ func TestWireIsProtobuf(t *testing.T) {
 		}
 		same("envelope", encodeEnvelope(e), e.pb())
 		same("envelope frame", envelopeFrame(e)[1:], e.pb())
-		same("pre-prepare", prePrepareFrame(e, list)[1:], &bftpb.PrePrepare{Header: e.pb(), Body: &bftpb.Body{Bundles: joinDigests(list)}})
+		body := body{content: content{list, drawBytes(t, "updates", 300)}, bundles: []*Bundle{b, b}}
+		same("pre-prepare", prePrepareFrame(e, body.content)[1:], &bftpb.PrePrepare{Header: e.pb(), Body: body.pb()})
 		prop := Proposal{Body: wireDigest(t, "body"), Time: Time(drawNumber(t, "time", 62))}
 		v, s := View(drawNumber(t, "view", 63)), Seq(drawNumber(t, "seq", 63))
 		same("header", encodeHeader(v, s, prop), &bftpb.Header{View: uint64(v), Seq: uint64(s), Body: digestBytes(prop.Body), Time: int64(prop.Time)})
 		same("prepared", encodePrepared(&preparedCert{pre: &prePrepare{env: e}, votes: vs}), &bftpb.PreparedRecord{Header: e.pb(), Votes: pbVotes})
 		c := &committed{seq: s, view: v, prop: prop, body: list, votes: vs}
 		same("committed", encodeCommitted(c), c.pb())
-		same("body", encodeBody(&body{list: list, bundles: []*Bundle{b, b}}), &bftpb.Data{Bundles: []*bftpb.Request{b.request(0), b.request(0)},
-			Bodies: []*bftpb.Body{{Bundles: joinDigests(list)}}})
+		same("body", encodeBody(&body), &bftpb.Data{Bundles: []*bftpb.Request{b.request(0), b.request(0)},
+			Bodies: []*bftpb.Body{{Bundles: joinDigests(list), Updates: body.updates}}})
 		replier := ReplicaID(drawNumber(t, "replier", 32))
 		same("request", RequestFrame(b, replier)[1:], b.request(replier))
 		p := &bftpb.Bundle{Client: b.Client[:], Session: uint64(b.Session), NotAfter: int64(b.NotAfter), First: b.First,

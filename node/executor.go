@@ -15,6 +15,8 @@ type task struct {
 	replay  *bft.Bundle
 	stage   *bft.SnapshotPart
 	install *bft.Install
+	update  *bft.Batch
+	judge   *bft.Batch
 }
 
 // executor owns the executed state: its goroutine alone changes the machine, and makes the
@@ -30,10 +32,10 @@ type executor struct {
 // take hands over what a Ready has for the executor, in its order.
 func (e *executor) take(r *bft.Ready) {
 	k := len(r.Execute) + len(r.Replay) + len(r.Stage)
-	if k == 0 && r.Install == nil {
+	if k == 0 && r.Install == nil && r.Update == nil && r.Judge == nil {
 		return
 	}
-	tasks := make([]task, 0, k+1)
+	tasks := make([]task, 0, k+3)
 	for _, b := range r.Execute {
 		tasks = append(tasks, task{batch: b})
 	}
@@ -45,6 +47,12 @@ func (e *executor) take(r *bft.Ready) {
 	}
 	for _, b := range r.Replay {
 		tasks = append(tasks, task{replay: b})
+	}
+	if r.Update != nil {
+		tasks = append(tasks, task{update: r.Update})
+	}
+	if r.Judge != nil {
+		tasks = append(tasks, task{judge: r.Judge})
 	}
 	e.backlog.Add(int64(len(r.Execute)))
 	e.box.put(tasks...)
@@ -78,6 +86,10 @@ func (e *executor) run(t *task) {
 		}
 	case t.install != nil:
 		e.install(t.install)
+	case t.update != nil:
+		e.update(t.update)
+	case t.judge != nil:
+		e.judge(t.judge)
 	}
 }
 
@@ -102,7 +114,9 @@ func (e *executor) execute(b *bft.Batch) {
 	n.metrics.bundles.Add(float64(len(b.Bundles)))
 	n.metrics.operations.Add(float64(ops))
 	for i := range out.Replies {
-		e.reply(b.Bundles[i], &out.Replies[i])
+		if r := &out.Replies[i]; !r.Void { // else the bundle is ordered again
+			e.reply(b.Bundles[i], r)
+		}
 	}
 }
 

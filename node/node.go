@@ -137,6 +137,9 @@ func (n *Node) start() error {
 	if err != nil {
 		return err
 	}
+	if n.machine.Passive() {
+		o.Core.Passive, o.Core.Pipeline = true, 1
+	}
 	if n.replica, err = bft.New(o.Core, restored); err != nil {
 		return err
 	}

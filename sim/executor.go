@@ -33,7 +33,11 @@ func (x *executor) services(applied func(exec.Context, []byte)) ([]exec.Service,
 	if err != nil {
 		return nil, err
 	}
-	number, err := counter.New(nil)
+	newCounter := counter.New
+	if x.h.w.opts.Load.Service == passiveCounter {
+		newCounter = counter.NewPassive
+	}
+	number, err := newCounter(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +50,7 @@ func (x *executor) services(applied func(exec.Context, []byte)) ([]exec.Service,
 		all[1] = exec.Service{Name: ownService, Machine: m}
 	}
 	for i := range all {
-		all[i].Machine = validating(&observed{all[i].Machine, applied}, all[i].Machine)
+		all[i].Machine = dressed(&observed{all[i].Machine, applied}, all[i].Machine)
 	}
 	return all, nil
 }
@@ -74,15 +78,15 @@ func newExecutor(h *host) (*executor, error) {
 		return nil, err
 	}
 	if more := h.w.opts.Load.State; more > 0 {
-		s[0].Machine = validating(&bulky{s[0].Machine, more}, s[0].Machine)
+		s[0].Machine = dressed(&bulky{s[0].Machine, more}, s[0].Machine)
 	}
 	if h.liar != nil {
 		for i := range s {
 			within := s[i].Machine
 			if m := h.liar.Machine(s[i].Name, s[i].Machine); h.lie() {
-				s[i].Machine = m
+				s[i].Machine = dressed(m, within)
 			}
-			s[i].Machine = validating(&meddled{s[i].Machine, x}, within)
+			s[i].Machine = dressed(&meddled{s[i].Machine, x}, s[i].Machine)
 		}
 	}
 	x.machine, err = exec.New(exec.Config{Cluster: h.w.cluster, Services: s, Limits: exec.DefaultLimits()})
@@ -181,6 +185,7 @@ func (x *executor) run(r *bft.Ready) {
 	for _, p := range r.Serve {
 		x.later(cost, func() { x.serve(p) })
 	}
+	x.passive(r)
 }
 
 // befalls has what the adversary wants happen to a replica that executes, and tells what did.
@@ -230,7 +235,7 @@ func (x *executor) replies(bundles []*bft.Bundle, replies []exec.Reply) {
 	for i := range replies {
 		r := &replies[i]
 		client, ok := h.w.endpointOf(r.Client)
-		if !ok {
+		if !ok || r.Void {
 			continue
 		}
 		if h.honest() {

@@ -60,7 +60,7 @@ func (l *load) next() (input, way) {
 	switch l.opts.Service {
 	case ownService:
 		return l.ownCall(how, read)
-	case "counter":
+	case "counter", passiveCounter:
 		switch {
 		case read:
 			return input{kind: opNumber}, how

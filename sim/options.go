@@ -100,7 +100,7 @@ type Protocol struct {
 // Load is what the clients do. Each has Outstanding callers, who think for up to Think between
 // the end of an operation and the next.
 type Load struct {
-	// Service is "kv" or "counter".
+	// Service is "kv", "counter" or "counter-passive", which is replicated passively.
 	Service     string `json:"service"`
 	Clients     int    `json:"clients"`
 	Outstanding int    `json:"outstanding"`
@@ -213,7 +213,7 @@ func (o *Options) Validate() error {
 		}
 	}
 	n := o.Protocol.N
-	bad(o.Load.Service == "kv" || o.Load.Service == "counter" || o.Load.Service == ownService && o.Service != nil, "service: %q is neither kv nor counter", o.Load.Service)
+	bad(o.Load.Service == "kv" || o.Load.Service == "counter" || o.Load.Service == passiveCounter || o.Load.Service == ownService && o.Service != nil, "service: %q is neither kv nor counter nor counter-passive", o.Load.Service)
 	bad(o.Load.Calls == 0 || o.Load.For > 0 || o.Load.Sequences <= 1 || bft.Seq(o.Load.Calls*o.Load.Clients) >= o.Load.Sequences, "load: %d clients with %d calls each never execute %d numbers",
 		o.Load.Clients, o.Load.Calls, o.Load.Sequences)
 	bad(o.Load.State >= 0 && o.Load.State <= 16<<20, "load: a state of %d bytes is not within 0 to 16 MiB", o.Load.State)

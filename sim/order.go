@@ -86,8 +86,8 @@ func (o *order) executing(id bft.ReplicaID, b *bft.Batch) {
 		digests[i] = x.Digest
 		o.checkIssued(id, b.Seq, x)
 	}
-	if d := bft.BodyDigest(digests); d != b.Proposal.Body {
-		o.fail("S1", "replica %d executes bundles at number %d that are not those of its proposal", id, b.Seq)
+	if d := bft.UpdatedBodyDigest(digests, b.Updates); d != b.Proposal.Body {
+		o.fail("S1", "replica %d executes bundles or updates at number %d that are not those of its proposal", id, b.Seq)
 	}
 	switch next := bft.Seq(len(o.log)) + 1; {
 	case b.Seq > next:

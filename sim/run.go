@@ -233,6 +233,9 @@ func (w *world) config(id bft.ReplicaID) bft.Config {
 	c.Self, c.Cluster, c.Members = id, w.cluster, w.members
 	c.Interval, c.Window, c.Pipeline = p.Interval, p.Window, p.Pipeline
 	c.MaxBatchOps, c.MaxBundleOps = p.MaxBatchOps, p.MaxBundleOps
+	if w.opts.passive() {
+		c.Passive, c.Pipeline = true, 1
+	}
 	// A small pool, so that a client of the adversary can fill its share of it (rule 26).
 	c.MaxBundleBytes, c.MaxBatchBytes, c.MaxPoolBytes, c.PoolFloor = 32<<10, 128<<10, 512<<10, 32*p.MaxBundleOps+256
 	c.RequestTimeout, c.MaxTimeout = bft.Time(p.RequestTimeout), bft.Time(p.MaxTimeout)

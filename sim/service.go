@@ -19,6 +19,8 @@ const ownService = "service"
 type Service struct {
 	// New makes the service of a replica that starts, empty.
 	New func(p Place) (exec.StateMachine, error)
+	// Passive: what New makes is an exec.Updater.
+	Passive bool
 	// Next draws what a client, from 0, calls next: an operation, or a question if read is set.
 	Next func(r *rand.Rand, client int, read bool) []byte
 	// Reads tells whether Next draws questions; without them all calls are operations.
@@ -89,15 +91,39 @@ func (x *executor) place() Place {
 		}}
 }
 
-// validated is a service of which only the part without Validate was wrapped.
-type validated struct {
-	exec.StateMachine
-	exec.Validator
-}
+// These are services of which only the parts that every service has were wrapped.
+type (
+	validated struct {
+		exec.StateMachine
+		exec.Validator
+	}
+	updated struct {
+		exec.StateMachine
+		exec.Updater
+	}
+	validatedUpdated struct {
+		exec.StateMachine
+		exec.Validator
+		exec.Updater
+	}
+)
 
-// validating gives a wrapped service the Validate of the one within, if it has it.
-func validating(wrapped, within exec.StateMachine) exec.StateMachine {
-	if v, ok := within.(exec.Validator); ok {
+// dressed gives a wrapped service what the one within has besides, as far as it has none of its own.
+func dressed(wrapped, within exec.StateMachine) exec.StateMachine {
+	v, validates := within.(exec.Validator)
+	if own, ok := wrapped.(exec.Validator); ok {
+		v, validates = own, true
+	}
+	u, updates := within.(exec.Updater)
+	if own, ok := wrapped.(exec.Updater); ok {
+		u, updates = own, true
+	}
+	switch {
+	case validates && updates:
+		return validatedUpdated{wrapped, v, u}
+	case updates:
+		return updated{wrapped, u}
+	case validates:
 		return validated{wrapped, v}
 	}
 	return wrapped
@@ -141,7 +167,7 @@ func (c *clientHost) lastCalls() []input {
 			in, _ := c.load.ownCall(ordered, chance(c.load.r, 50))
 			todo = append(todo, in)
 		}
-	case "counter":
+	case "counter", passiveCounter:
 		todo = append(todo, input{kind: opNumber})
 	default:
 		for k := range o.Load.Keys {

@@ -84,7 +84,7 @@ func drawAdversary(o *Options) {
 	if !chance(r, 75) {
 		return
 	}
-	names := byz.Names()
+	names := byz.Drawn()
 	o.Behaviours = []string{names[r.IntN(len(names))]}
 	if other := names[r.IntN(len(names))]; chance(r, 25) && other != o.Behaviours[0] {
 		o.Behaviours = append(o.Behaviours, other)
@@ -138,6 +138,9 @@ func (o *Options) demand() {
 		}
 		if b.Service != "" {
 			o.Load.Service = b.Service
+		}
+		if b.Passive {
+			o.Load.Service, o.Protocol.Pipeline = passiveCounter, 1
 		}
 		if b.Ed25519 && chance(stream(o.Seed, "signatures"), 50) {
 			o.Signatures = "ed25519"

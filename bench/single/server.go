@@ -226,6 +226,9 @@ func (s *Server) openStore() error {
 	if s.machine, err = exec.New(cfg); err != nil {
 		return err
 	}
+	if s.machine.Passive() {
+		return errors.New("single: without replicas no service is replicated passively: leave such services out")
+	}
 	if err := s.restore(state.Records); err != nil {
 		return fmt.Errorf("%w; begin anew with an empty directory instead of %s", err, s.o.Dir)
 	}

@@ -409,6 +409,7 @@ func (x *PrePrepare) GetBody() *Body {
 type Body struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Bundles       []byte                 `protobuf:"bytes,1,opt,name=bundles,proto3" json:"bundles,omitempty"` // 32 bytes each
+	Updates       []byte                 `protobuf:"bytes,2,opt,name=updates,proto3" json:"updates,omitempty"` // what the primary computed for services replicated passively; package exec reads it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -446,6 +447,13 @@ func (*Body) Descriptor() ([]byte, []int) {
 func (x *Body) GetBundles() []byte {
 	if x != nil {
 		return x.Bundles
+	}
+	return nil
+}
+
+func (x *Body) GetUpdates() []byte {
+	if x != nil {
+		return x.Updates
 	}
 	return nil
 }
@@ -1804,9 +1812,10 @@ const file_baluarte_proto_rawDesc = "" +
 	"\n" +
 	"PrePrepare\x12-\n" +
 	"\x06header\x18\x01 \x01(\v2\x15.baluarte.v1.EnvelopeR\x06header\x12%\n" +
-	"\x04body\x18\x02 \x01(\v2\x11.baluarte.v1.BodyR\x04body\" \n" +
+	"\x04body\x18\x02 \x01(\v2\x11.baluarte.v1.BodyR\x04body\":\n" +
 	"\x04Body\x12\x18\n" +
-	"\abundles\x18\x01 \x01(\fR\abundles\"F\n" +
+	"\abundles\x18\x01 \x01(\fR\abundles\x12\x18\n" +
+	"\aupdates\x18\x02 \x01(\fR\aupdates\"F\n" +
 	"\x04Vote\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\rR\x05phase\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x16\n" +

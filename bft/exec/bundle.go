@@ -24,7 +24,7 @@ func (m *Machine) bundle(b *bft.Bundle, ctx *Context) Reply {
 	m.touch(s)
 	m.table.use(s, m.time)
 	r := m.run(b, s, ctx)
-	if m.ends(b) {
+	if m.ends(b) && !r.Void {
 		m.table.close(s)
 	}
 	return r
@@ -48,7 +48,9 @@ func (m *Machine) sessionOf(b *bft.Bundle) *session {
 }
 
 // late tells whether the bundle's operations may not be executed any more.
-func (m *Machine) late(b *bft.Bundle) bool { return b.Expires != 0 && b.Expires < m.time }
+func (m *Machine) late(b *bft.Bundle) bool { return lateAt(b, m.time) }
+
+func lateAt(b *bft.Bundle, now bft.Time) bool { return b.Expires != 0 && b.Expires < now }
 
 // ends tells whether the bundle ends its session: one that is late does nothing.
 func (m *Machine) ends(b *bft.Bundle) bool { return b.Close && !m.late(b) }
@@ -78,7 +80,7 @@ func (m *Machine) run(b *bft.Bundle, s *session, ctx *Context) Reply {
 	r.Session, ctx.Session = s.id, s.id
 	s.answered(b.AnsweredBelow)
 	m.table.dropBelow(s, s.kept(min(b.AnsweredBelow, s.low)))
-	r.Results = m.operations(b, s, ctx)
+	r.Results, r.Void = m.operations(b, s, ctx)
 	m.table.dropBelow(s, s.kept(0))
 	switch {
 	case len(b.Ops) > 0:
@@ -90,8 +92,9 @@ func (m *Machine) run(b *bft.Bundle, s *session, ctx *Context) Reply {
 	return r
 }
 
-// operations executes what was not decided yet and returns the results of all.
-func (m *Machine) operations(b *bft.Bundle, s *session, ctx *Context) [][]byte {
+// operations executes what was not decided yet and returns the results of all. It tells whether it left out one whose
+// update is void.
+func (m *Machine) operations(b *bft.Bundle, s *session, ctx *Context) (all [][]byte, void bool) {
 	late, base := m.late(b), ctx.index
 	out := arena{}
 	results := make([][]byte, len(b.Ops))
@@ -99,6 +102,13 @@ func (m *Machine) operations(b *bft.Bundle, s *session, ctx *Context) [][]byte {
 	for i, op := range b.Ops {
 		n := b.First + uint64(i)
 		decided := s.decided(n)
+		if m.passive && !decided && !late && s.fits(n) && m.lacksUpdate(op, base+uint64(i)) {
+			// It is not decided: nothing of it was executed, and it will be ordered again.
+			m.table.keep(s, b.First+uint64(fresh), results[fresh:i])
+			fresh, void = i+1, true
+			results[i] = statusResults[StatusNotNow]
+			continue
+		}
 		if !decided && s.fits(n) {
 			if late {
 				// The number is used up: a retry gets the same result, whenever.
@@ -117,7 +127,7 @@ func (m *Machine) operations(b *bft.Bundle, s *session, ctx *Context) [][]byte {
 	if fresh < len(b.Ops) {
 		m.table.keep(s, b.First+uint64(fresh), results[fresh:])
 	}
-	return results
+	return results, void
 }
 
 // refused returns the result of a number that is not executed now: the first operation
@@ -161,7 +171,7 @@ func (m *Machine) open(b *bft.Bundle, ctx *Context) Reply {
 	if o := m.table.openings[openingKey{b.Client, b.Nonce}]; o != nil {
 		return reopened(b, o)
 	}
-	if status := m.mayOpen(b); status != StatusOK {
+	if status := m.mayOpen(b, m.time); status != StatusOK {
 		return refuse(b, status)
 	}
 	t := m.table
@@ -170,15 +180,17 @@ func (m *Machine) open(b *bft.Bundle, ctx *Context) Reply {
 		t.tidy(owner)
 		return refuse(b, StatusNotNow)
 	}
+	if m.passive && m.opensInVain(b, ctx) && (m.ends(b) || m.makeRoom(owner)) {
+		t.tidy(owner)
+		r := refuse(b, StatusNotNow)
+		r.Void = true
+		return r
+	}
 	t.last++
 	o := &opening{id: t.last, owner: owner, nonce: b.Nonce, notAfter: b.NotAfter, first: b.First, count: len(b.Ops)}
 	t.remember(o)
 	if !m.ends(b) { // a session that ends with the bundle needs no room
-		evicted, ok := t.room(owner, m.time)
-		if evicted != nil {
-			m.touch(evicted)
-		}
-		if !ok {
+		if !m.makeRoom(owner) {
 			o.refused = true
 			return refuse(b, StatusRefused)
 		}
@@ -197,14 +209,23 @@ func (m *Machine) open(b *bft.Bundle, ctx *Context) Reply {
 	return r
 }
 
-// mayOpen judges an opening that is not remembered.
-func (m *Machine) mayOpen(b *bft.Bundle) Status {
+// makeRoom makes room for a session of a client, if that is possible.
+func (m *Machine) makeRoom(owner *client) bool {
+	evicted, ok := m.table.room(owner, m.time)
+	if evicted != nil {
+		m.touch(evicted)
+	}
+	return ok
+}
+
+// mayOpen judges an opening that is not remembered, at an agreed time.
+func (m *Machine) mayOpen(b *bft.Bundle, now bft.Time) Status {
 	switch {
-	case b.NotAfter < m.time:
+	case b.NotAfter < now:
 		return StatusExpired
-	case m.late(b):
+	case lateAt(b, now):
 		return StatusTooLate
-	case b.NotAfter-m.time > m.table.limits.MaxAhead:
+	case b.NotAfter-now > m.table.limits.MaxAhead:
 		return StatusNotNow
 	}
 	return StatusOK
@@ -243,7 +264,7 @@ func (m *Machine) Replay(b *bft.Bundle) Reply {
 		if o := m.table.openings[openingKey{b.Client, b.Nonce}]; o != nil {
 			return reopened(b, o)
 		}
-		status := m.mayOpen(b)
+		status := m.mayOpen(b, m.time)
 		if status == StatusOK {
 			status = StatusNotNow
 		}

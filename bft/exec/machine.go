@@ -26,12 +26,16 @@ type Machine struct {
 	touched []*session // by the batch that is being executed
 	digests []bft.Digest
 	broken  error // of a Restore that failed half-way
+
+	passive bool // some service is an Updater
+	updates ordered
 }
 
 type service struct {
 	name      string
 	machine   StateMachine
 	validator Validator // or nil
+	updater   Updater   // nil: replicated actively
 }
 
 // Outcome is what executing a batch yields.
@@ -51,7 +55,9 @@ func New(cfg Config) (*Machine, error) {
 	m := &Machine{cluster: cfg.Cluster, byName: make(map[string]*service), table: newTable(cfg.Limits)}
 	for _, s := range cfg.sorted() {
 		v, _ := s.Machine.(Validator)
-		sv := &service{name: s.Name, machine: s.Machine, validator: v}
+		u, _ := s.Machine.(Updater)
+		sv := &service{name: s.Name, machine: s.Machine, validator: v, updater: u}
+		m.passive = m.passive || u != nil
 		m.services = append(m.services, sv)
 		m.byName[s.Name] = sv
 	}
@@ -120,6 +126,9 @@ func (m *Machine) Execute(b *bft.Batch) Outcome {
 	m.time = max(m.time, b.Proposal.Time)
 	m.executed = b.Seq
 	m.table.expire(m.time)
+	if m.passive {
+		m.updates = m.order(b.Updates)
+	}
 	out := Outcome{Replies: make([]Reply, len(b.Bundles))}
 	m.digests = m.digests[:0]
 	for i, bundle := range b.Bundles {
@@ -128,7 +137,7 @@ func (m *Machine) Execute(b *bft.Batch) Outcome {
 		m.digests = append(m.digests, out.Replies[i].Digest())
 	}
 	m.history.Append(HistoryLeaf(b.Seq, b.Digest, crypto.MerkleRoot(m.digests)))
-	out.Executed = bft.Executed{Seq: b.Seq, Time: m.time, Marks: m.takeMarks(), Again: again(b, out.Replies)}
+	out.Executed = bft.Executed{Seq: b.Seq, Time: m.time, Marks: m.takeMarks(), Again: again(b, out.Replies), Void: void(b, out.Replies)}
 	return out
 }
 
@@ -162,7 +171,15 @@ func (m *Machine) call(ctx *Context, frame []byte, out *arena) []byte {
 	if op.Read {
 		return query(context.Background(), s, op.Payload)
 	}
-	value := s.machine.Apply(*ctx, op.Payload)
+	payload := op.Payload
+	if s.updater != nil {
+		e := m.updates.take()
+		if e.failed != 0 {
+			return failures[e.failed]
+		}
+		payload = e.update
+	}
+	value := s.machine.Apply(*ctx, payload)
 	if len(value) == 0 {
 		return statusResults[StatusOK]
 	}

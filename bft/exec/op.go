@@ -185,6 +185,9 @@ type Reply struct {
 	// First is the number of the first operation.
 	First   uint64
 	Results [][]byte
+	// Void: an operation was not executed for want of its update, and will be ordered again: this is no
+	// reply to send.
+	Void bool
 }
 
 // Digest is what replicas must agree on, in a reply: the session and the results.

@@ -21,6 +21,12 @@ type (
 	Snapshot = exec.StateSnapshot
 	// Validator is implemented by services that refuse malformed operations at the door.
 	Validator = exec.Validator
+	// Updater is implemented by services that are replicated passively.
+	Updater = exec.Updater
+	// Draft is what the primary executes the operations of an Updater on.
+	Draft = exec.Draft
+	// UpdateValidator is implemented by drafts that can judge an update.
+	UpdateValidator = exec.UpdateValidator
 	// Context is what an operation may know besides its bytes and the state.
 	Context = exec.Context
 	// Factory makes a service.

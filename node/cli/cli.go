@@ -45,6 +45,8 @@ type Service struct {
 	// has seen to hold, or what did not. It is called in round 0, when the service is new, in round 1, when the primary
 	// is dead, and in round 2, when it is back. Nil: selftest does not call the service.
 	SelfTest func(ctx context.Context, s *Session, round int) (held string, err error)
+	// Asked: a new cluster hosts the service only if --app asks for it.
+	Asked bool
 }
 
 // Program is a set of services with every command.
@@ -120,8 +122,8 @@ func (p *Program) check() error {
 		}
 		names[s.Name] = true
 	}
-	if len(names) == 0 {
-		return fmt.Errorf("the program hosts no service")
+	if len(p.defaultNames()) == 0 {
+		return fmt.Errorf("the program hosts no service, or none unasked")
 	}
 	return nil
 }
@@ -134,6 +136,13 @@ func (p *Program) serviceNames() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// defaultNames lists the services that a new cluster hosts if nobody chooses.
+func (p *Program) defaultNames() []string {
+	return slices.DeleteFunc(p.serviceNames(), func(name string) bool {
+		return slices.ContainsFunc(p.Services, func(s Service) bool { return s.Name == name && s.Asked })
+	})
 }
 
 // pick returns the services with these names, which a manifest lists.

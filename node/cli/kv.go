@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/bft/exec"
 	"github.com/baluarte-bft/baluarte/node/app/counter"
 	"github.com/baluarte-bft/baluarte/node/app/kv"
 )
@@ -26,9 +27,23 @@ func KV() Service {
 
 // Counter is the service counter of node/app with its commands.
 func Counter() Service {
-	return Service{Name: "counter", New: counter.New, SelfTest: selfTestCounter, Short: "A 64-bit number", Commands: func(s *Session) []*cobra.Command {
-		return []*cobra.Command{counterChange(s, "add", "Add to the counter, and print what it is then", counter.Add),
-			counterChange(s, "mul", "Multiply the counter, and print what it is then", counter.Mul), counterGet(s)}
+	s := counterService("counter", "A 64-bit number", counter.New)
+	s.SelfTest = selfTestCounter
+	return s
+}
+
+// CounterPassive is the service counter replicated passively, with the same commands. It is hosted if it is asked for,
+// since one number is then agreed on at a time.
+func CounterPassive() Service {
+	s := counterService("counter-passive", "A 64-bit number, replicated passively", counter.NewPassive)
+	s.Asked = true
+	return s
+}
+
+func counterService(name, short string, factory exec.Factory) Service {
+	return Service{Name: name, New: factory, Short: short, Commands: func(s *Session) []*cobra.Command {
+		return []*cobra.Command{counterChange(s, name, "add", "Add to the counter, and print what it is then", counter.Add),
+			counterChange(s, name, "mul", "Multiply the counter, and print what it is then", counter.Mul), counterGet(s, name)}
 	}}
 }
 
@@ -383,18 +398,18 @@ func printable(b []byte) string {
 	return strconv.Quote(string(b))
 }
 
-func counterChange(s *Session, verb, short string, op func(int64) []byte) *cobra.Command {
+func counterChange(s *Session, service, verb, short string, op func(int64) []byte) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: verb + " NUMBER", Short: short,
 		Long:    short + ". A result that does not fit 64 bits is an error, and changes nothing. A negative number is preceded by --.",
-		Example: s.program.example("counter "+verb+" 5", "counter "+verb+" -- -5"),
+		Example: s.program.example(service+" "+verb+" 5", service+" "+verb+" -- -5"),
 		Args:    nArgs(1, 1),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
 			n, err := strconv.ParseInt(args[0], 10, 64)
 			if err != nil {
 				return usage("%q is not a whole number of 64 bits", args[0])
 			}
-			result, err := s.Invoke(ctx, "counter", op(n))
+			result, err := s.Invoke(ctx, service, op(n))
 			if err != nil {
 				return err
 			}
@@ -416,15 +431,15 @@ func (s *Session) printCounter(result []byte) error {
 	return s.Print(strconv.AppendInt(nil, n, 10), false)
 }
 
-func counterGet(s *Session) *cobra.Command {
+func counterGet(s *Session, service string) *cobra.Command {
 	var mode modeFlags
 	cmd := &cobra.Command{
 		Use: "get", Short: "Print the counter",
 		Long:    "Prints the counter. The read is linearizable: it sees every change that had ended when it began.",
-		Example: s.program.example("counter get"),
+		Example: s.program.example(service + " get"),
 		Args:    noArgs,
 		RunE: s.Run(func(ctx context.Context, _ []string) error {
-			result, err := s.query(ctx, "counter", counter.Get(), &mode)
+			result, err := s.query(ctx, service, counter.Get(), &mode)
 			if err != nil {
 				return err
 			}

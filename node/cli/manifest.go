@@ -53,7 +53,7 @@ The protocol's parameters are written out with their defaults, to be changed bef
 	f.StringVar(&name, "name", "", "name of the cluster")
 	// Not a slice flag: a member's addresses are separated by commas.
 	f.StringArrayVar(&members, "member", nil, "a replica, NAME=KEY@HOST:PORT[,HOST:PORT…]; at least four times")
-	f.StringSliceVar(&apps, "app", p.serviceNames(), "services of the cluster")
+	f.StringSliceVar(&apps, "app", p.defaultNames(), "services of the cluster")
 	f.StringSliceVar(&clients, "client", nil, "public key of an admitted client; none admits all")
 	f.StringVar(&out, "out", "", "file for the manifest, instead of the standard output")
 	return cmd

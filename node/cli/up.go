@@ -64,7 +64,7 @@ func (p *Program) upCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.IntVar(&u.nodes, "nodes", 4, "number of replicas of a new cluster, 4 to 64")
-	f.StringSliceVar(&u.apps, "app", p.serviceNames(), "services of a new cluster")
+	f.StringSliceVar(&u.apps, "app", p.defaultNames(), "services of a new cluster")
 	addDirFlag(cmd, &u.dir)
 	f.StringVar(&u.name, "name", "", "name of a new cluster, by which clients on the local network find it with --discover")
 	f.BoolVar(&u.ephemeral, "ephemeral", false, "use a temporary directory, and remove it at the end")

@@ -50,6 +50,8 @@ type Adversary interface {
 	Sync(records []bft.Record) bool
 	// Execute tells what befalls the replica as it executes the batch of a number.
 	Execute(seq bft.Seq) Execution
+	// Updates is what the replica proposes in the place of the updates that it computed.
+	Updates(updates []byte) []byte
 	// Machine wraps the services of the replica, one by one.
 	Machine(service string, m exec.StateMachine) exec.StateMachine
 	// Told returns the names of the lies since the last call, and forgets them.
@@ -137,6 +139,7 @@ func (b *base) Schedule(Passing) Fate                                   { return
 func (b *base) Records(records []bft.KV) []bft.KV                       { return records }
 func (b *base) Sync([]bft.Record) bool                                  { return true }
 func (b *base) Execute(bft.Seq) Execution                               { return Execution{} }
+func (b *base) Updates(updates []byte) []byte                           { return updates }
 func (b *base) Machine(_ string, m exec.StateMachine) exec.StateMachine { return m }
 func (b *base) own(e *bftpb.Envelope) bool                              { return e != nil && e.Signer == uint32(b.Self) }
 func (b *base) chance(percent int) bool                                 { return b.Rand.IntN(100) < percent }

@@ -42,6 +42,8 @@ type Behaviour struct {
 	Twin bool
 	// Service may ask for a certain service of the run; empty for any.
 	Service string
+	// Passive asks for a service that is replicated passively. Seeds that draw one do not draw the behaviour.
+	Passive bool
 	// Ed25519 has real signatures in about half of the runs.
 	Ed25519 bool
 	// Outages has the power fail for all replicas at once while views change, as it may in any run.
@@ -72,6 +74,14 @@ func Names() []string {
 		names = append(names, b.Name)
 	}
 	return names
+}
+
+// Drawn lists the names of those that the options of any seed may have, in the order of All.
+func Drawn() []string {
+	return slices.DeleteFunc(Names(), func(name string) bool {
+		b, _ := Find(name)
+		return b.Passive
+	})
 }
 
 // Find returns the behaviour of a name.
@@ -217,6 +227,13 @@ func (c chain) Execute(seq bft.Seq) Execution {
 		}
 	}
 	return e
+}
+
+func (c chain) Updates(updates []byte) []byte {
+	for _, a := range c {
+		updates = a.Updates(updates)
+	}
+	return updates
 }
 
 func (c chain) Machine(service string, m exec.StateMachine) exec.StateMachine {

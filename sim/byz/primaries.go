@@ -18,4 +18,6 @@ var primaries = []Behaviour{
 	{Number: 11, Name: "front-running", Role: Primary, Defences: []string{"timer-restarted-by-progress"}, Replica: newFrontRun},
 	{Number: 12, Name: "duplicated requests", Role: Primary, Defences: []string{"session-check-skipped"}, Replica: newDuplicate},
 	{Number: 13, Name: "absurd time", Role: Primary, Defences: []string{"time-unchecked", "time-not-clamped"}, Replica: newAbsurdTime},
+	{Name: "lying update", Role: Primary, Defences: []string{"updates-not-judged"}, Passive: true,
+		Replica: func(e Env) Adversary { return &lyingUpdate{newBase(e)} }},
 }

@@ -57,7 +57,8 @@ var replicaParts = []part{
 	{name: "signing", fields: []string{"out.pending", "out.waiting"}},
 	{name: "reasons", fields: []string{"amnesiac", "diverged"}},
 	{name: "outbox", fields: []string{"out.records", "out.sign", "out.checks", "out.messages", "out.execute", "out.replay", "out.busy",
-		"out.reads", "out.serve", "out.stage", "out.install", "out.votes", "out.progress"}, why: "the next Ready hands it to the host"},
+		"out.reads", "out.serve", "out.stage", "out.install", "out.update", "out.judge", "out.votes", "out.progress"}, why: "the next Ready hands it to the host"},
+	{name: "passive", fields: []string{"passive.drafted"}, bundles: poolBundles},
 }
 
 // Bundles count where they are reached from.
@@ -71,6 +72,7 @@ type sizes struct {
 	of                            map[string]int64 // structs of package bft
 	n, q, window, numbers, marks  int64
 	votes, header, prePrepare     int64
+	updates                       int64 // of a proposal
 	checkpoint, certificate       int64
 	viewChangeWire, viewChange    int64
 	newView                       int64
@@ -100,7 +102,10 @@ func newSizes(cfg *bft.Config) *sizes {
 	s.votes = frame(votesWire) + envelope + s.of["votes"] + maxVotes*s.of["vote"]
 	s.header = frame(headerWire) + envelope + s.of["prePrepare"]
 	const list = bft.MaxProposalBundles * digestBytes
-	s.prePrepare = s.header + list
+	if cfg.Passive {
+		s.updates = frame(bft.MaxUpdateBytes)
+	}
+	s.prePrepare = s.header + list + s.updates
 	s.checkpoint = frame(checkpointWire) + envelope + s.of["checkpoint"]
 	s.certificate = grown(s.q)*pointerBytes + s.q*s.checkpoint
 	// For each number of the window a pre-prepare and Q-1 votes, however few votes envelopes share.
@@ -133,7 +138,7 @@ func opsCap(most int) int64 {
 
 // log are the terms of what is kept by sequence number.
 func (s *sizes) log() []Term {
-	body := s.of["body"] + bft.MaxProposalBundles*(digestBytes+pointerBytes) + grown(s.numbers)*8
+	body := s.of["body"] + bft.MaxProposalBundles*(digestBytes+pointerBytes) + grown(s.numbers)*8 + s.updates
 	bodies := s.numbers + 2*s.window
 	const which = "the committed proposal of each number; in the window also the newest and the one that prepared"
 	return []Term{
@@ -226,8 +231,18 @@ func (s *sizes) rest(cfg *bft.Config) []Term {
 		{"signing", "messages to be signed", "a vote or pre-prepare for each number and phase, and those of the view change", Shared, 4 * s.numbers,
 			s.of["signing"] + s.votes + closureBytes + mapEntry(8, 8) + 2*pointerBytes},
 		{"signing", "own view-change and new-view", "one for each view whose message is not durable yet", Shared, 4, frame(s.viewChangeWire) + s.window*headerWire},
+		{"passive", "batch whose updates are computed", "one at a time", Shared, 1, s.of["Batch"] + bft.MaxProposalBundles*pointerBytes},
+		{poolBundles, "in that batch", "at most MaxProposalBundles and MaxProposalBytes", Shared, passiveBatches(cfg), s.proposalBundles},
 		{"reasons", "why this replica does not serve", "two sentences", Shared, 2, 256},
 	}
+}
+
+// passiveBatches is how many batches there may be whose updates are being computed.
+func passiveBatches(cfg *bft.Config) int64 {
+	if cfg.Passive {
+		return 1
+	}
+	return 0
 }
 
 // mapEntry is what one more entry of a large map takes at most: tables are at least seven

@@ -62,7 +62,20 @@ func (tr *trial) newService(p sim.Place) (app.StateMachine, error) {
 	if err != nil {
 		s.fail("FACTORY", "the factory fails: %v", err)
 	}
-	if v, ok := s.machine.(app.Validator); ok {
+	v, validates := s.machine.(app.Validator)
+	u, updates := s.machine.(app.Updater)
+	switch {
+	case validates && updates:
+		return struct {
+			validating
+			updating
+		}{validating{s, v}, updating{s, u}}, nil
+	case updates:
+		return struct {
+			*subject
+			updating
+		}{s, updating{s, u}}, nil
+	case validates:
 		return validating{s, v}, nil
 	}
 	return s, nil

@@ -22,6 +22,7 @@ type entry struct {
 var services = []entry{
 	{"calc", "exact arithmetic: evaluate an expression", calc.New},
 	{"counter", "a 64-bit number: add, multiply, get", counter.New},
+	{"counter-passive", "the same, replicated passively", counter.NewPassive},
 	{"echo", "messages that come back: send, history", echo.New},
 	{"files", "files with versions: put, update, delete, in parts and whole", files.New},
 	{"kv", "keys and values: put, get, compare-and-set, transactions, watch, leases, locks", kv.New},
