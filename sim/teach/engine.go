@@ -340,6 +340,7 @@ func classScenarios() []Scenario {
 func engineScenarios() []Scenario {
 	return append(classScenarios(),
 		divisionScenario(),
+		passiveScenario(),
 		scenario("equivocation", "Equivocation against 3f and against 3f+1",
 			`The same attack by a coalition of two: against six replicas, which is 3·2, and against seven, which is 3·2+1; and by
 			one against four. With six, each half of the honest ones makes a quorum with the liars; with seven a quorum is one

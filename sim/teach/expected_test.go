@@ -312,6 +312,13 @@ var expected = map[string][]string{
 		"beyond-believed=true",
 		"beyond-oracle=RESULT",
 	},
+	"lying-update": {
+		"hit=true",
+		"active-masked=true",
+		"validated-caught=true",
+		"trusted-deceived=true",
+		"trusted-oracle=RESULT",
+	},
 	"equivocation": {
 		"four=none",
 		"six=S1",
