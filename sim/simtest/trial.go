@@ -105,7 +105,7 @@ func (s *suite) conclusion(t testing.TB, tr *trial) {
 
 // run runs the cluster, and then one service alone at another date.
 func (tr *trial) run(t testing.TB) {
-	service := &sim.Service{New: tr.newService, Next: tr.next, Reads: tr.suite.queries != nil, Ended: tr.result, Model: tr.suite.model}
+	service := &sim.Service{New: tr.newService, Passive: tr.passive(), Next: tr.next, Reads: tr.suite.queries != nil, Ended: tr.result, Model: tr.suite.model}
 	o := sim.DrawService(tr.seed, service)
 	if tr.drawn {
 		var picture draw.Run

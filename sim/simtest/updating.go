@@ -4,7 +4,16 @@ import (
 	"bytes"
 
 	"github.com/baluarte-bft/baluarte/node/app"
+	"github.com/baluarte-bft/baluarte/node/app/memstore"
 )
+
+// passive tells whether the service is replicated passively. A factory that fails does so again in the run.
+func (tr *trial) passive() (yes bool) {
+	defer func() { _ = recover() }()
+	m, err := tr.suite.factory(memstore.New())
+	_, yes = m.(app.Updater)
+	return err == nil && yes
+}
 
 // updating is what a subject has besides if its service is replicated passively.
 type updating struct {

@@ -6,11 +6,16 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/baluarte-bft/baluarte/node/app"
 	"github.com/baluarte-bft/baluarte/node/app/counter"
 	"github.com/baluarte-bft/baluarte/sim/simtest"
 )
 
-func TestUnderFaults(t *testing.T) {
+func TestUnderFaults(t *testing.T) { underFaults(t, counter.New) }
+
+func TestPassiveUnderFaults(t *testing.T) { underFaults(t, counter.NewPassive) }
+
+func underFaults(t *testing.T, factory app.Factory) {
 	operation := func(r *rand.Rand, _ int) []byte {
 		switch r.IntN(10) {
 		case 0:
@@ -32,5 +37,5 @@ func TestUnderFaults(t *testing.T) {
 		}
 		return n, strconv.AppendInt(nil, n, 10)
 	}
-	simtest.Run(t, counter.New, 8, simtest.Operations(operation), simtest.Queries(get), simtest.Model(0, step))
+	simtest.Run(t, factory, 8, simtest.Operations(operation), simtest.Queries(get), simtest.Model(0, step))
 }
