@@ -39,7 +39,7 @@ the command was used wrongly.`,
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.SetOut(out)
 	cmd.SetErr(diag)
-	cmd.AddCommand(runCommand(out, diag), listCommand(out), fuzzCommand(out, diag), matrixCommand(out, diag), behavioursCommand(out, diag), twinsCommand(out, diag), accountabilityCommand(out, diag),
+	cmd.AddCommand(runCommand(out, diag), listCommand(out), fuzzCommand(out, diag), matrixCommand(out, diag), behavioursCommand(out, diag), twinsCommand(out, diag), accountabilityCommand(out, diag), dependabilityCommand(out, diag),
 		shrinkCommand(out, diag), drawCommand(out, diag), coverageCommand(out, diag), mutantsCommand(out, diag))
 	return cmd
 }
