@@ -101,7 +101,9 @@ func (h *host) lose(what string) {
 	h.impaired = true
 	switch {
 	case what == "empty" || h.older == nil:
+		// The birth record is gone too, which a host notices: what peers still hold signed by the replica may not tell.
 		h.disk.wipe()
+		h.lostWhy = "the disk is empty"
 	default:
 		h.disk.become(h.older)
 		if what == "older" {
