@@ -117,6 +117,11 @@ type CallResult struct {
 	// Value is the service's answer, if Err is nil. It is part of a frame that was given to Step.
 	Value []byte
 	Err   error
+	// Session, First and Index say where the operation was executed that has an answer: in the bundle of that session
+	// which began with the number First, at that place. They are zero for a Query.
+	Session SessionID
+	First   uint64
+	Index   int
 }
 
 // ClientReady is what the host of a client must now do. Its slices are valid until the next call

@@ -376,6 +376,8 @@ func (c *Client) accept(i int, session SessionID, results [][]byte) {
 		if call := &b.calls[k]; !call.ended && !c.move(b, k, results[k]) {
 			value, err := splitResult(results[k])
 			c.end(call.id, value, err, call.size)
+			r := &c.ready.Results[len(c.ready.Results)-1]
+			r.Session, r.First, r.Index = session, b.First, k
 		}
 	}
 	switch {

@@ -115,6 +115,7 @@ func (e *executor) execute(b *bft.Batch) {
 	n.metrics.operations.Add(float64(ops))
 	for i := range out.Replies {
 		if r := &out.Replies[i]; !r.Void { // else the bundle is ordered again
+			n.receipts.add(b.Bundles[i], r, b.Seq, out.Executed.Time)
 			e.reply(b.Bundles[i], r)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/node/discovery"
+	"github.com/baluarte-bft/baluarte/node/receipt"
 	"github.com/baluarte-bft/baluarte/node/trace"
 	"github.com/baluarte-bft/baluarte/node/transport"
 	"github.com/baluarte-bft/baluarte/node/verify"
@@ -157,6 +158,10 @@ func (h handler) FromClient(c *transport.ClientConn, frame []byte) {
 	case discovery.FrameManifestRequest:
 		if len(n.opts.Manifest) > 0 {
 			c.Send(append([]byte{discovery.FrameManifest}, n.opts.Manifest...))
+		}
+	case receipt.FrameAsk:
+		if err := n.receipt(c, frame); err != nil {
+			c.Close(err.Error())
 		}
 	case trace.FrameCall:
 		if err := h.tracedFrame(c, frame); err != nil {

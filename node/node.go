@@ -54,17 +54,18 @@ type Node struct {
 	signer  *mailbox[bft.SignRequest]
 	checks  *mailbox[*bft.Bundle]
 
-	machine *exec.Machine
-	exec    *executor
-	disk    *disk
-	routes  *routes
-	bans    bans
-	queries *queries
-	tracer  *tracer
-	metrics *metrics
-	status  statusCache
-	quorum  quorumWatch
-	watch   *watch
+	machine  *exec.Machine
+	exec     *executor
+	disk     *disk
+	routes   *routes
+	bans     bans
+	queries  *queries
+	tracer   *tracer
+	receipts *receiptBook
+	metrics  *metrics
+	status   statusCache
+	quorum   quorumWatch
+	watch    *watch
 	// announcer is nil if the replica does not announce itself.
 	announcer *discovery.Announcer
 
@@ -92,6 +93,7 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	n.exec = &executor{n: n, box: newMailbox[task]()}
 	n.disk = newDisk(n)
 	n.tracer = newTracer(n)
+	n.receipts = newReceiptBook()
 	n.metrics = newMetrics(n)
 	var err error
 	if n.watch, err = newWatch(n); err != nil {

@@ -116,6 +116,7 @@ func (m *Machine) operations(b *bft.Bundle, s *session, ctx *Context) (all [][]b
 			} else {
 				ctx.Op, ctx.index, out.left = n, base+uint64(i), len(b.Ops)-i
 				results[i] = m.call(ctx, op, &out)
+				m.ran++
 			}
 			s.decide(n)
 			continue

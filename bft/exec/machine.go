@@ -24,6 +24,7 @@ type Machine struct {
 	history  crypto.History
 
 	touched []*session // by the batch that is being executed
+	ran     int        // operations of the bundle that is being executed
 	digests []bft.Digest
 	broken  error // of a Restore that failed half-way
 
@@ -133,7 +134,9 @@ func (m *Machine) Execute(b *bft.Batch) Outcome {
 	m.digests = m.digests[:0]
 	for i, bundle := range b.Bundles {
 		ctx := Context{Seq: b.Seq, Client: bundle.Client, now: m.time, proposal: b.Digest, index: uint64(i) << 32}
+		m.ran = 0
 		out.Replies[i] = m.bundle(bundle, &ctx)
+		out.Replies[i].Fresh = len(bundle.Ops) > 0 && m.ran == len(bundle.Ops)
 		m.digests = append(m.digests, out.Replies[i].Digest())
 	}
 	m.history.Append(HistoryLeaf(b.Seq, b.Digest, crypto.MerkleRoot(m.digests)))

@@ -188,6 +188,9 @@ type Reply struct {
 	// Void: an operation was not executed for want of its update, and will be ordered again: this is no
 	// reply to send.
 	Void bool
+	// Fresh: all operations of the bundle were executed just now, as part of this batch. Else a result may be that of
+	// another operation, which was ordered under the same number before.
+	Fresh bool
 }
 
 // Digest is what replicas must agree on, in a reply: the session and the results.

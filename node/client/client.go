@@ -13,6 +13,7 @@ import (
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/node/config"
+	"github.com/baluarte-bft/baluarte/node/receipt"
 	"github.com/baluarte-bft/baluarte/node/transport"
 )
 
@@ -61,7 +62,8 @@ func Unreplicated() Option { return func(p *Options) { p.Unreplicated = true } }
 type Client struct {
 	manifest *config.Manifest
 	key      *crypto.PrivateKey
-	core     *bft.Client // of the goroutine run
+	core     *bft.Client  // of the goroutine run
+	at       receipt.Name // of that too: where the operation was executed whose call it ends
 	net      *transport.Client
 	opts     callOptions
 	maxCalls int
@@ -89,6 +91,8 @@ type Client struct {
 	traces  traceBoard
 	fitness *fitness
 	replier atomic.Int32
+	// receipts has the operations for which signatures are gathered.
+	receipts receiptBoard
 }
 
 type upDown struct {

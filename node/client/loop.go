@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/node/receipt"
 )
 
 // turn is what run takes over from other goroutines at once.
@@ -157,6 +158,7 @@ func (c *Client) carryOut(freed []uint32) []uint32 {
 		}
 		for i := range ready.Results {
 			r := &ready.Results[i]
+			c.at = receipt.Name{Session: r.Session, First: r.First, Index: uint32(r.Index)}
 			c.finish(r.ID, r.Value, r.Err)
 			freed = append(freed, slotOf(r.ID))
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/node/receipt"
 	"github.com/baluarte-bft/baluarte/node/trace"
 )
 
@@ -115,6 +116,10 @@ func (b *traceBoard) wrap(replica int, m *bft.Outbound) []byte {
 // hostFrame takes a frame that is not one of package bft, and returns the one that it wraps, if any.
 func (c *Client) hostFrame(replica int, frame []byte) []byte {
 	now := time.Now()
+	if frame[0] == receipt.FrameAnswer {
+		c.receipts.receive(replica, frame)
+		return nil
+	}
 	if frame[0] != trace.FrameReply && frame[0] != trace.FrameReport {
 		c.status.receive(replica, frame)
 		c.members(replica, frame)

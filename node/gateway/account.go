@@ -10,16 +10,33 @@ import (
 	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/node/client"
 	"github.com/baluarte-bft/baluarte/node/config"
+	"github.com/baluarte-bft/baluarte/node/receipt"
 )
 
 // Cluster is what a gateway calls with one key: a [client.Client], see [Connect].
 type Cluster interface {
-	// Do has an operation executed by a service, as [client.Service.Do].
-	Do(ctx context.Context, service string, r client.Request) (client.Response, error)
+	// Invoke has an operation executed by a service. With the error client.ErrNoReceipt the result is good.
+	Invoke(ctx context.Context, o Operation) (Outcome, error)
 	// Query asks a service, as [client.Service.Query].
 	Query(ctx context.Context, service string, question []byte, c client.Consistency) ([]byte, error)
 	// Reachable tells which replicas can be reached.
 	Reachable() client.Reach
+}
+
+// Operation is what a service is to execute.
+type Operation struct {
+	Service string
+	Op      []byte
+	// Receipt: a receipt is wanted.
+	Receipt bool
+}
+
+// Outcome is what came of an Operation.
+type Outcome struct {
+	// Value is the service's result.
+	Value []byte
+	// Receipt is nil unless one was wanted.
+	Receipt *receipt.Receipt
 }
 
 // Account is somebody on whose behalf the gateway calls the cluster.
@@ -88,9 +105,15 @@ func Connect(c *client.Client) Cluster { return connected{c} }
 
 type connected struct{ *client.Client }
 
-// Do has an operation executed.
-func (c connected) Do(ctx context.Context, service string, r client.Request) (client.Response, error) {
-	return c.Service(service).Do(ctx, r)
+// Invoke has an operation executed.
+func (c connected) Invoke(ctx context.Context, o Operation) (out Outcome, err error) {
+	s := c.Service(o.Service)
+	if o.Receipt {
+		out.Value, out.Receipt, err = s.InvokeReceipt(ctx, o.Op)
+	} else {
+		out.Value, err = s.Invoke(ctx, o.Op)
+	}
+	return out, err
 }
 
 // Query asks a question.

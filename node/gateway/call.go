@@ -19,6 +19,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/baluarte-bft/baluarte/node/client"
+	"github.com/baluarte-bft/baluarte/node/receipt"
 )
 
 // call is a request that is being served.
@@ -163,12 +164,41 @@ func (c *call) askAs(service string, question []byte, mode client.Consistency) (
 func (c *call) invoke(op []byte) ([]byte, error) { return c.invokeOn(c.route.service, op) }
 
 func (c *call) invokeOn(service string, op []byte) ([]byte, error) {
-	r, err := c.account.Cluster.Do(c.ctx, service, client.Request{Op: op})
-	if err != nil {
+	o := Operation{Service: service, Op: op}
+	switch wanted := c.query.Get("receipt"); wanted {
+	case "", "false":
+	case "true":
+		o.Receipt = true
+	default:
+		return nil, badRequest("receipt is %q: it must be true or false", wanted)
+	}
+	out, err := c.account.Cluster.Invoke(c.ctx, o)
+	if err != nil && !errors.Is(err, client.ErrNoReceipt) {
 		return nil, callFailed(err, false)
 	}
 	c.changed = true
-	return r.Value, nil
+	if o.Receipt {
+		c.addReceipt(out.Receipt, err)
+	}
+	return out.Value, nil
+}
+
+// addReceipt adds a receipt to the answer, or says why there is none: that the operation was executed must not be lost.
+func (c *call) addReceipt(r *receipt.Receipt, err error) {
+	member, what := "receipt", any(r)
+	if err != nil {
+		member, what = "receipt_error", err.Error()
+	}
+	text, err := json.Marshal(what)
+	if err != nil {
+		panic(fmt.Errorf("gateway: a receipt: %w", err))
+	}
+	c.extra = func(object []byte) []byte {
+		if len(object) > 1 {
+			object = append(object, ',')
+		}
+		return slices.Concat(object, []byte(`"`+member+`":`), text, []byte("}\n"))
+	}
 }
 
 // reserve takes bytes of the gateway's memory, until the request ends.

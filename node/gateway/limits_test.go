@@ -81,8 +81,8 @@ func TestResultsThatMakeNoSense(t *testing.T) {
 
 type nonsense struct{ Cluster }
 
-func (nonsense) Do(context.Context, string, client.Request) (client.Response, error) {
-	return client.Response{Value: []byte("nonsense")}, nil
+func (nonsense) Invoke(context.Context, Operation) (Outcome, error) {
+	return Outcome{Value: []byte("nonsense")}, nil
 }
 
 func (nonsense) Query(context.Context, string, []byte, client.Consistency) ([]byte, error) {

@@ -21,6 +21,7 @@ import (
 	"github.com/baluarte-bft/baluarte/node/app/memstore"
 	"github.com/baluarte-bft/baluarte/node/client"
 	"github.com/baluarte-bft/baluarte/node/config"
+	"github.com/baluarte-bft/baluarte/node/receipt"
 )
 
 // patience bounds every wait; only tests that fail reach it.
@@ -71,6 +72,8 @@ type fakeCluster struct {
 	down int // replicas that cannot be reached
 	// before is called with each operation and question; its error is the outcome.
 	before func(ctx context.Context, service string, op []byte) error
+	// receipt is that of every operation; nil: there is none in time.
+	receipt *receipt.Receipt
 }
 
 func (f *fakeCluster) hook(ctx context.Context, service string, op []byte) error {
@@ -89,12 +92,17 @@ func (f *fakeCluster) set(before func(ctx context.Context, service string, op []
 	f.before = before
 }
 
-func (f *fakeCluster) Do(ctx context.Context, service string, r client.Request) (client.Response, error) {
-	if err := f.hook(ctx, service, r.Op); err != nil {
-		return client.Response{}, err
+func (f *fakeCluster) Invoke(ctx context.Context, o Operation) (out Outcome, err error) {
+	if err := f.hook(ctx, o.Service, o.Op); err != nil {
+		return Outcome{}, err
 	}
-	value, err := f.world.execute(f.key, exec.EncodeOp(service, false, r.Op))
-	return client.Response{Value: value}, err
+	out.Value, err = f.world.execute(f.key, exec.EncodeOp(o.Service, false, o.Op))
+	if o.Receipt && err == nil {
+		if out.Receipt = f.receipt; f.receipt == nil {
+			err = client.ErrNoReceipt
+		}
+	}
+	return out, err
 }
 
 func (f *fakeCluster) Query(ctx context.Context, service string, q []byte, mode client.Consistency) ([]byte, error) {

@@ -33,7 +33,7 @@ type route struct {
 
 // readParams are those of reads, writeParams of operations; more are added.
 func readParams(more ...string) []string  { return append([]string{"consistency", "timeout"}, more...) }
-func writeParams(more ...string) []string { return append([]string{"timeout"}, more...) }
+func writeParams(more ...string) []string { return append([]string{"receipt", "timeout"}, more...) }
 
 var routes []route
 
@@ -72,7 +72,7 @@ func init() { // routes, whose functions use this table through Gateway
 		{method: "GET", pattern: "/v1/files/usage", service: "files", params: readParams(), do: filesUsage},
 
 		{method: "POST", pattern: "/v1/services/{service}/invoke", params: writeParams(), body: jsonBody, do: invokeAny},
-		{method: "POST", pattern: "/v1/services/{service}/query", params: writeParams(), body: jsonBody, do: queryAny},
+		{method: "POST", pattern: "/v1/services/{service}/query", params: []string{"timeout"}, body: jsonBody, do: queryAny},
 	}
 	for i := range routes {
 		routeOf[routes[i].method+" "+routes[i].pattern] = &routes[i]

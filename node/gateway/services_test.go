@@ -316,7 +316,7 @@ func TestVersionDropsWhileRead(t *testing.T) {
 		}
 		first = false
 		for _, op := range [][]byte{files.Delete("f"), files.Put(files.Create, "f", []byte("new"))} {
-			if _, err := (&fakeCluster{world: r.cluster.world, key: r.cluster.key}).Do(context.Background(), "files", client.Request{Op: op}); err != nil {
+			if _, err := (&fakeCluster{world: r.cluster.world, key: r.cluster.key}).Invoke(context.Background(), Operation{Service: "files", Op: op}); err != nil {
 				return err
 			}
 		}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/node/app/files"
-	"github.com/baluarte-bft/baluarte/node/client"
 )
 
 const (
@@ -95,7 +94,7 @@ func (c *call) storeLast(op []byte) (any, error) {
 func (c *call) invokePart(op []byte) ([]byte, error) {
 	ctx, cancel := c.part()
 	defer cancel()
-	r, err := c.account.Cluster.Do(ctx, "files", client.Request{Op: op})
+	out, err := c.account.Cluster.Invoke(ctx, Operation{Service: "files", Op: op})
 	if err != nil {
 		e := callFailed(err, false)
 		if e.Effect == Unknown { // of a part: the file stays as it was
@@ -103,7 +102,7 @@ func (c *call) invokePart(op []byte) ([]byte, error) {
 		}
 		return nil, e
 	}
-	return r.Value, nil
+	return out.Value, nil
 }
 
 // readPart fills a part from the body, which must not stop for longer than the body's time.
@@ -177,7 +176,7 @@ func (c *call) stage(up *files.Started, size uint64) (bft.Digest, error) {
 func (c *call) abort(upload uint64) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.ctx), abortWithin)
 	defer cancel()
-	if _, err := c.account.Cluster.Do(ctx, "files", client.Request{Op: files.Abort(upload)}); err != nil {
+	if _, err := c.account.Cluster.Invoke(ctx, Operation{Service: "files", Op: files.Abort(upload)}); err != nil {
 		log.Infof("what was sent of a file could not be dropped, and expires: %v", err)
 	}
 }
