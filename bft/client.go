@@ -484,11 +484,17 @@ func (c *Client) end(id CallID, value []byte, err error, size int) {
 }
 
 // nextNonce derives the nonce of the next session.
-func (c *Client) nextNonce() (n Nonce) {
-	var count [8]byte
-	putUint64(count[:], c.opened)
+func (c *Client) nextNonce() Nonce {
+	n := SessionNonce(c.cfg.Seed, c.opened)
 	c.opened++
-	d := crypto.Hash("baluarte/client-nonce", c.cfg.Seed[:], count[:])
+	return n
+}
+
+// SessionNonce is the nonce of the session number i, from 0, of a client with that seed.
+func SessionNonce(seed [32]byte, i uint64) (n Nonce) {
+	var count [8]byte
+	putUint64(count[:], i)
+	d := crypto.Hash("baluarte/client-nonce", seed[:], count[:])
 	copy(n[:], d[:])
 	return n
 }

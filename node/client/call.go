@@ -119,6 +119,9 @@ func (s *Service) submit(ctx context.Context, op []byte, consistency Consistency
 	if err != nil {
 		return err
 	}
+	if consistency == write && s.opts.once != nil {
+		return &bft.CallError{Kind: ErrRejected, Text: "Once is not for Submit"}
+	}
 	if ctx.Done() == nil {
 		_, err = s.c.begin(frame, consistency, s.opts.of(ctx, consistency), done)
 		return err
@@ -170,6 +173,10 @@ func (s *Service) call(ctx context.Context, op []byte, consistency Consistency) 
 	if err != nil {
 		return nil, err
 	}
+	if consistency == write && s.opts.once != nil {
+		out, err := s.invokeNoted(ctx, frame)
+		return out.value, err
+	}
 	w := waiters.Get().(*waiter)
 	tr := s.c.tracing(ctx)
 	id, err := s.c.beginTraced(frame, consistency, s.opts.of(ctx, consistency), w.done, tr)
@@ -210,6 +217,7 @@ type request struct {
 	consistency Consistency
 	trace       *tracing // nil: not traced
 	opts        bft.CallOptions
+	once        *once // nil: in the client's own session
 }
 
 // A CallID is a slot and, above it, how often the slot was used, so that cancelling a call that
@@ -222,6 +230,11 @@ func (c *Client) begin(frame []byte, consistency Consistency, opts bft.CallOptio
 }
 
 func (c *Client) beginTraced(frame []byte, consistency Consistency, opts bft.CallOptions, done func([]byte, error), tr *tracing) (bft.CallID, error) {
+	return c.enter(request{op: frame, consistency: consistency, trace: tr, opts: opts}, done)
+}
+
+// enter gives a request its id.
+func (c *Client) enter(r request, done func([]byte, error)) (bft.CallID, error) {
 	c.mu.Lock()
 	switch {
 	case c.closed:
@@ -245,7 +258,8 @@ func (c *Client) beginTraced(frame []byte, consistency Consistency, opts bft.Cal
 	call.id += 1 << 32
 	call.done = done
 	id := call.id
-	c.pending = append(c.pending, request{id, frame, consistency, tr, opts})
+	r.id = id
+	c.pending = append(c.pending, r)
 	first := len(c.pending) == 1
 	c.mu.Unlock()
 	if first {

@@ -62,8 +62,10 @@ func Unreplicated() Option { return func(p *Options) { p.Unreplicated = true } }
 type Client struct {
 	manifest *config.Manifest
 	key      *crypto.PrivateKey
-	core     *bft.Client  // of the goroutine run
-	at       receipt.Name // of that too: where the operation was executed whose call it ends
+	cfg      bft.ClientConfig
+	core     *bft.Client          // of the goroutine run
+	aparts   map[bft.Nonce]*apart // of that too: sessions of their own for one operation
+	at       receipt.Name         // of that too: where the operation was executed whose call it ends
 	net      *transport.Client
 	opts     callOptions
 	maxCalls int
@@ -177,7 +179,7 @@ func newClient(manifest *config.Manifest, key *crypto.PrivateKey, o Options) (*C
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{manifest: manifest, key: key, core: core, opts: opts, maxCalls: o.MaxCalls, maxOp: core.MaxOp(),
+	c := &Client{manifest: manifest, key: key, cfg: cfg, core: core, opts: opts, maxCalls: o.MaxCalls, maxOp: core.MaxOp(),
 		start: time.Now(), wake: make(chan struct{}, 1), stopped: make(chan struct{}), closing: make(chan struct{}),
 		held: make([]int, n), ready: make(chan struct{}),
 		fitness: newFitness(n, bft.WeakQuorum(n))}

@@ -35,6 +35,9 @@ func (c *Client) run() {
 		c.take(&t)
 		now := c.now()
 		c.core.Tick(now, bft.Time(time.Now().UnixNano()))
+		for _, a := range c.aparts {
+			a.core.Tick(now, a.clock)
+		}
 		c.feed(&t)
 		if grace == 0 && c.isClosing() { // after what was submitted before
 			grace = now + bft.Time(closeGrace)
@@ -53,6 +56,11 @@ func (c *Client) run() {
 		due, ok := c.core.Wake()
 		if !ok {
 			due = never
+		}
+		for _, a := range c.aparts {
+			if at, ok := a.core.Wake(); ok {
+				due = min(due, at)
+			}
 		}
 		if grace != 0 {
 			due = min(due, grace)
@@ -106,9 +114,13 @@ func (c *Client) feed(t *turn) {
 		} else {
 			c.core.ReplicaDown(u.replica)
 		}
+		c.tellAparts(u)
 	}
 	c.core.SetFit(c.fitness.get())
 	for _, m := range t.inbox {
+		if c.stepApart(m.from, m.frame) {
+			continue
+		}
 		// An error accuses the replica or means that the frame came too late: f+1 others decide.
 		_ = c.core.Step(m.from, m.frame)
 	}
@@ -118,10 +130,12 @@ func (c *Client) feed(t *turn) {
 		opts := r.opts
 		opts.Traced = r.trace != nil
 		c.traces.open(r.id, r.trace)
-		switch r.consistency {
-		case Linearizable:
+		switch {
+		case r.once != nil:
+			err = c.beginApart(r)
+		case r.consistency == Linearizable:
 			err = c.core.Query(r.id, r.op, bft.Linearizable, opts)
-		case Stale:
+		case r.consistency == Stale:
 			err = c.core.Query(r.id, r.op, bft.Stale, opts)
 		default:
 			err = c.core.Invoke(r.id, r.op, opts)
@@ -132,15 +146,24 @@ func (c *Client) feed(t *turn) {
 		}
 	}
 	for _, id := range t.cancels {
-		c.core.Cancel(id)
+		c.cancelCall(id)
 	}
 }
 
 // carryOut does what the core asks for until it asks for nothing, and returns the slots of the
 // calls that ended.
 func (c *Client) carryOut(freed []uint32) []uint32 {
+	freed = c.serve(c.core, nil, freed)
+	for _, a := range c.aparts {
+		freed = c.serve(a.core, a, freed)
+	}
+	return freed
+}
+
+// serve does that for one core: the client's own, or that of an operation apart.
+func (c *Client) serve(core *bft.Client, a *apart, freed []uint32) []uint32 {
 	for {
-		ready, ok := c.core.Ready()
+		ready, ok := core.Ready()
 		if !ok {
 			return freed
 		}
@@ -154,11 +177,15 @@ func (c *Client) carryOut(freed []uint32) []uint32 {
 			}
 		}
 		for _, s := range ready.Sign {
-			c.core.Signed(s.ID, c.key.Sign(s.Message))
+			core.Signed(s.ID, c.key.Sign(s.Message))
 		}
 		for i := range ready.Results {
 			r := &ready.Results[i]
 			c.at = receipt.Name{Session: r.Session, First: r.First, Index: uint32(r.Index)}
+			if a != nil {
+				freed = c.endApart(a, r, freed)
+				continue
+			}
 			c.finish(r.ID, r.Value, r.Err)
 			freed = append(freed, slotOf(r.ID))
 		}
@@ -179,7 +206,7 @@ func (c *Client) abandon() {
 	}
 	c.mu.Unlock()
 	for _, id := range ids {
-		c.core.Cancel(id)
+		c.cancelCall(id)
 	}
 	c.release(c.carryOut(nil))
 }

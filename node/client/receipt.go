@@ -36,27 +36,9 @@ func (s *Service) InvokeReceipt(ctx context.Context, op []byte) ([]byte, *receip
 	if err != nil {
 		return nil, nil, err
 	}
-	type outcome struct {
-		value []byte
-		at    receipt.Name
-		err   error
-	}
-	ended := make(chan outcome, 1)
-	id, err := s.c.begin(frame, write, func(value []byte, err error) {
-		ended <- outcome{bytes.Clone(value), s.c.at, err}
-	})
+	out, err := s.invokeNoted(ctx, frame)
 	if err != nil {
 		return nil, nil, err
-	}
-	var out outcome
-	select {
-	case out = <-ended:
-	case <-ctx.Done():
-		s.c.cancel(id)
-		out = <-ended
-	}
-	if out.err != nil {
-		return nil, nil, s.c.explain(out.err, ctx.Err())
 	}
 	r := &receipt.Receipt{Format: receipt.Format, Cluster: s.c.manifest.ID(), Client: s.c.key.Public(), Session: out.at.Session,
 		First: out.at.First, Number: out.at.First + uint64(out.at.Index), Service: s.name, Operation: bytes.Clone(op), Result: out.value}

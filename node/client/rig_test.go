@@ -17,6 +17,7 @@ import (
 	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/node/app/counter"
 	"github.com/baluarte-bft/baluarte/node/config"
+	"github.com/baluarte-bft/baluarte/node/receipt"
 	"github.com/baluarte-bft/baluarte/node/trace"
 	"github.com/baluarte-bft/baluarte/node/transport"
 )
@@ -39,6 +40,7 @@ type cluster struct {
 	mu      sync.Mutex
 	machine *exec.Machine
 	replies map[bft.Digest]exec.Reply
+	fresh   map[receipt.Name]*executed // of bundles that were executed as a whole, with index 0
 	bundles int
 }
 
@@ -51,6 +53,7 @@ const (
 	silent
 	busy
 	garbage
+	unwilling // to sign receipts
 )
 
 type replica struct {
@@ -76,7 +79,7 @@ func (r *replica) tell(active uint64) {
 
 func newCluster(t testing.TB, n int) *cluster {
 	t.Helper()
-	cl := &cluster{t: t, replies: map[bft.Digest]exec.Reply{}}
+	cl := &cluster{t: t, replies: map[bft.Digest]exec.Reply{}, fresh: map[receipt.Name]*executed{}}
 	members := make([]config.Member, n)
 	for i := range members {
 		members[i] = config.Member{Name: fmt.Sprintf("r%d", i), Key: config.Key{PublicKey: testKey(fmt.Sprint("replica", i)).Public()},
@@ -167,6 +170,8 @@ func (r *replica) FromClient(conn *transport.ClientConn, frame []byte) {
 	case mode == silent, frame[0] == trace.FrameAsk:
 	case mode == garbage:
 		conn.Send(bytes.Repeat([]byte{byte(bft.TypeReply), 0x22, 0xff, byte(len(frame))}, 5))
+	case frame[0] == receipt.FrameAsk:
+		r.sign(conn, frame, mode)
 	case frame[0] == statusRequest:
 		conn.Send(fmt.Appendf([]byte{statusAnswer}, `{"id":%d}`, r.id))
 	case bft.MessageType(frame[0]) == bft.TypeQuery:
@@ -240,6 +245,35 @@ func (r *replica) query(send func([]byte), frame []byte, mode mode) {
 	send(bft.AnswerFrame(r.id, 0, 1, q, results))
 }
 
+// executed is what replicas sign for a receipt.
+type executed struct {
+	leaves []bft.Digest
+	said   exec.Receipted
+}
+
+// sign answers a question for a receipt. A liar's signature is of something else.
+func (r *replica) sign(conn *transport.ClientConn, frame []byte, mode mode) {
+	name, err := receipt.DecodeAsk(frame)
+	if err != nil {
+		r.cl.t.Errorf("question for a receipt: %v", err)
+		return
+	}
+	r.cl.mu.Lock()
+	x := r.cl.fresh[receipt.Name{Session: name.Session, First: name.First}]
+	r.cl.mu.Unlock()
+	a := receipt.Answer{Name: name}
+	if x != nil && mode != unwilling {
+		said := x.said
+		a.Known, a.Executed, a.Time, a.Count, a.Root = true, said.Seq, said.Time, uint32(len(x.leaves)), said.Root
+		a.Path = crypto.MerkleProve(x.leaves, int(name.Index))
+		if mode == lying {
+			said.Seq++
+		}
+		a.Signature = testKey(fmt.Sprint("replica", r.id)).Sign(said.SigningBytes(r.cl.manifest.ID(), 0))
+	}
+	conn.Send(a.Encode())
+}
+
 // execute returns what became of b, executing it if it is the first time.
 func (cl *cluster) execute(b *bft.Bundle) exec.Reply {
 	cl.mu.Lock()
@@ -254,6 +288,11 @@ func (cl *cluster) execute(b *bft.Bundle) exec.Reply {
 	out := cl.machine.Execute(&bft.Batch{Seq: cl.machine.Executed() + 1, Bundles: []*bft.Bundle{b},
 		Proposal: bft.Proposal{Body: bft.BodyDigest([]bft.Digest{b.Digest}), Time: bft.Time(time.Now().UnixNano())}})
 	cl.replies[b.Digest] = out.Replies[0]
+	if r := &out.Replies[0]; r.Fresh {
+		leaves := exec.ReceiptLeaves(r.First, b.Ops, r.Results)
+		cl.fresh[receipt.Name{Session: r.Session, First: r.First}] = &executed{leaves, exec.Receipted{Client: b.Client, Session: r.Session,
+			First: r.First, Seq: out.Executed.Seq, Time: out.Executed.Time, Root: crypto.MerkleRoot(leaves)}}
+	}
 	return out.Replies[0]
 }
 

@@ -42,6 +42,7 @@ type callOptions struct {
 	semantics  Semantics
 	idempotent bool
 	timeToLive time.Duration
+	once       *once
 	err        error // of an option
 }
 
@@ -88,6 +89,9 @@ func (s *Service) With(opts ...CallOption) *Service {
 func (o *callOptions) set(opts []CallOption) error {
 	for _, set := range opts {
 		set(o)
+	}
+	if o.err == nil {
+		return o.checkOnce()
 	}
 	return o.err
 }

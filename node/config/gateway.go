@@ -80,6 +80,8 @@ type GatewayLimits struct {
 	// CallTime bounds a call to the cluster, unless a request asks for another time, at most MaxCallTime.
 	CallTime    Duration `yaml:"call_time"`
 	MaxCallTime Duration `yaml:"max_call_time"`
+	// RepeatTime is how long a request with an Idempotency-Key may be repeated, unless it says until when.
+	RepeatTime Duration `yaml:"repeat_time"`
 	// StopTime is how long requests may take to end when the gateway ends.
 	StopTime Duration `yaml:"stop_time"`
 }
@@ -91,7 +93,7 @@ func DefaultGateway() *Gateway {
 		Format: GatewayFormat, Listen: "127.0.0.1:8470", Log: Log{Level: "info", Format: "text"},
 		Limits: GatewayLimits{Connections: 4096, Requests: 2048, Header: 16 << 10, Body: 2 << 20, Memory: 256 << 20,
 			HeaderTime: 5 * second, BodyTime: 10 * second, WriteTime: 30 * second, IdleTime: 60 * second,
-			CallTime: 10 * second, MaxCallTime: 60 * second, StopTime: 10 * second},
+			CallTime: 10 * second, MaxCallTime: 60 * second, RepeatTime: 300 * second, StopTime: 10 * second},
 	}
 }
 
@@ -186,7 +188,7 @@ func (l *GatewayLimits) validate() (errs []error) {
 		name string
 		v    Duration
 	}{{"header_time", l.HeaderTime}, {"body_time", l.BodyTime}, {"write_time", l.WriteTime}, {"idle_time", l.IdleTime},
-		{"call_time", l.CallTime}, {"max_call_time", l.MaxCallTime}, {"stop_time", l.StopTime}} {
+		{"call_time", l.CallTime}, {"max_call_time", l.MaxCallTime}, {"repeat_time", l.RepeatTime}, {"stop_time", l.StopTime}} {
 		if v.v < least || v.v > most {
 			errs = append(errs, fmt.Errorf("limits.%s: %s is not within %s and %s", v.name, v.v, least, most))
 		}

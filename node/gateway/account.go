@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -29,6 +30,9 @@ type Operation struct {
 	Op      []byte
 	// Receipt: a receipt is wanted.
 	Receipt bool
+	// Once, unless empty, and Until are those of [client.Once].
+	Once  string
+	Until time.Time
 }
 
 // Outcome is what came of an Operation.
@@ -108,6 +112,9 @@ type connected struct{ *client.Client }
 // Invoke has an operation executed.
 func (c connected) Invoke(ctx context.Context, o Operation) (out Outcome, err error) {
 	s := c.Service(o.Service)
+	if o.Once != "" {
+		s = s.With(client.Once(o.Once, o.Until))
+	}
 	if o.Receipt {
 		out.Value, out.Receipt, err = s.InvokeReceipt(ctx, o.Op)
 	} else {

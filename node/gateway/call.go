@@ -172,6 +172,9 @@ func (c *call) invokeOn(service string, op []byte) ([]byte, error) {
 	default:
 		return nil, badRequest("receipt is %q: it must be true or false", wanted)
 	}
+	if err := c.readOnce(&o); err != nil {
+		return nil, err
+	}
 	out, err := c.account.Cluster.Invoke(c.ctx, o)
 	if err != nil && !errors.Is(err, client.ErrNoReceipt) {
 		return nil, callFailed(err, false)
@@ -181,6 +184,34 @@ func (c *call) invokeOn(service string, op []byte) ([]byte, error) {
 		c.addReceipt(out.Receipt, err)
 	}
 	return out.Value, nil
+}
+
+// maxIdempotencyKey bounds the key of a request that may be repeated, in bytes.
+const maxIdempotencyKey = 255
+
+// readOnce takes the headers by which a request may be repeated. The keys of two accounts are never the same.
+func (c *call) readOnce(o *Operation) error {
+	key, until := c.r.Header.Get("Idempotency-Key"), c.r.Header.Get("Idempotency-Until")
+	switch {
+	case key == "" && until != "":
+		return badRequest("Idempotency-Until is for requests with an Idempotency-Key")
+	case key == "":
+		return nil
+	case len(key) > maxIdempotencyKey:
+		return badRequest("the Idempotency-Key has %d bytes: at most %d are possible", len(key), maxIdempotencyKey)
+	case c.route.transfer:
+		return badRequest("an Idempotency-Key is not for files, which travel in many operations: the versions of the file tell what became of it")
+	}
+	o.Once, o.Until = c.account.Name+"/"+key, time.Now().Add(time.Duration(c.g.limits.RepeatTime))
+	if until == "" {
+		return nil
+	}
+	t, err := time.Parse(time.RFC3339, until)
+	if err != nil {
+		return badRequest("Idempotency-Until is %q: it must be a time such as %s", until, o.Until.UTC().Format(time.RFC3339))
+	}
+	o.Until = t
+	return nil
 }
 
 // addReceipt adds a receipt to the answer, or says why there is none: that the operation was executed must not be lost.

@@ -68,6 +68,7 @@ func TestDescriptionHasAllRoutes(t *testing.T) {
 		}
 		ids[op["operationId"]] = true
 		var query, inPath []string
+		headers := 0
 		shared, _ := item["parameters"].([]any)
 		own, _ := op["parameters"].([]any)
 		for _, p := range slices.Concat(shared, own) {
@@ -77,6 +78,7 @@ func TestDescriptionHasAllRoutes(t *testing.T) {
 			case "path":
 				inPath = append(inPath, "{"+o["name"].(string)+"}")
 			case "header":
+				headers++
 			default:
 				t.Errorf("%s: a parameter in %v", name, o["in"])
 			}
@@ -92,6 +94,9 @@ func TestDescriptionHasAllRoutes(t *testing.T) {
 		}
 		if strings.Count(path, "{") != len(inPath) {
 			t.Errorf("%s: of its path %v is described", name, inPath)
+		}
+		if once := slices.Contains(r.params, "receipt") && !r.transfer; (headers == 2) != once || headers == 1 {
+			t.Errorf("%s: described with %d headers, may be repeated: %v", name, headers, once)
 		}
 		if (op["requestBody"] != nil) != (r.body != noBody) {
 			t.Errorf("%s: described with a body: %v", name, op["requestBody"] != nil)

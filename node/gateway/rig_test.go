@@ -72,6 +72,8 @@ type fakeCluster struct {
 	down int // replicas that cannot be reached
 	// before is called with each operation and question; its error is the outcome.
 	before func(ctx context.Context, service string, op []byte) error
+	last   Operation         // that was to be executed once
+	once   map[string][]byte // what such operations had for results
 	// receipt is that of every operation; nil: there is none in time.
 	receipt *receipt.Receipt
 }
@@ -96,7 +98,18 @@ func (f *fakeCluster) Invoke(ctx context.Context, o Operation) (out Outcome, err
 	if err := f.hook(ctx, o.Service, o.Op); err != nil {
 		return Outcome{}, err
 	}
-	out.Value, err = f.world.execute(f.key, exec.EncodeOp(o.Service, false, o.Op))
+	frame := exec.EncodeOp(o.Service, false, o.Op)
+	if o.Once != "" {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.last = o
+		name := o.Once + "/" + string(frame)
+		if v, ok := f.once[name]; ok {
+			return Outcome{Value: v}, nil
+		}
+		defer func() { f.once[name] = out.Value }()
+	}
+	out.Value, err = f.world.execute(f.key, frame)
 	if o.Receipt && err == nil {
 		if out.Receipt = f.receipt; f.receipt == nil {
 			err = client.ErrNoReceipt
@@ -164,7 +177,7 @@ func newRig(t testing.TB, change func(cfg *config.Gateway, o *Options)) *rig {
 	t.Helper()
 	w := newWorld(t)
 	cfg := config.DefaultGateway()
-	r := &rig{t: t, cluster: &fakeCluster{world: w, key: testKey("client").Public()}}
+	r := &rig{t: t, cluster: &fakeCluster{world: w, key: testKey("client").Public(), once: map[string][]byte{}}}
 	o := Options{Config: cfg, Manifest: w.manifest, Accounts: []Account{{Name: "anonymous", Key: r.cluster.key, Cluster: r.cluster}}}
 	if change != nil {
 		change(cfg, &o)

@@ -12,12 +12,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/node/app/files"
 	"github.com/baluarte-bft/baluarte/node/app/kv"
 	"github.com/baluarte-bft/baluarte/node/client"
 	"github.com/baluarte-bft/baluarte/node/config"
+	"github.com/baluarte-bft/baluarte/node/receipt"
 )
 
 func TestKV(t *testing.T) {
@@ -357,4 +359,56 @@ func TestConcurrentTransfers(t *testing.T) {
 		}
 	}
 	r.idle()
+}
+
+// TestRepeatedRequests: a repetition with the same key gets the answer of the first.
+func TestRepeatedRequests(t *testing.T) {
+	r := newRig(t, nil)
+	const key = "Idempotency-Key: 6f1"
+	r.wants("POST", "/v1/counter/add", `{"number":5}`, 200, `{"value":5}`, key)
+	if o := r.cluster.last; o.Once != "anonymous/6f1" || o.Until.Before(time.Now()) || o.Until.After(time.Now().Add(time.Duration(r.g.limits.RepeatTime))) {
+		t.Errorf("%+v", o)
+	}
+	r.wants("POST", "/v1/counter/add", `{"number":5}`, 200, `{"value":5}`, key)
+	r.wants("POST", "/v1/counter/add", `{ "number": 5 }`, 200, `{"value":5}`, key, "Idempotency-Until: 2099-01-02T03:04:05Z")
+	if u := r.cluster.last.Until; !u.Equal(time.Date(2099, 1, 2, 3, 4, 5, 0, time.UTC)) {
+		t.Error(u)
+	}
+	r.wants("POST", "/v1/counter/add", `{"number":6}`, 200, `{"value":11}`, key)
+	r.wants("POST", "/v1/counter/add", `{"number":5}`, 200, `{"value":16}`, "Idempotency-Key: 6f2")
+	r.wants("POST", "/v1/counter/add", `{"number":5}`, 200, `{"value":21}`)
+	r.wants("GET", "/v1/counter", "", 200, `{"value":21}`, key)
+	r.fails("POST", "/v1/counter/add", `{"number":5}`, 400, "bad_request", key, "Idempotency-Until: tomorrow")
+	r.fails("POST", "/v1/counter/add", `{"number":5}`, 400, "bad_request", "Idempotency-Until: 2099-01-02T03:04:05Z")
+	r.fails("POST", "/v1/counter/add", `{"number":5}`, 400, "bad_request", "Idempotency-Key: "+strings.Repeat("x", 256))
+	r.fails("POST", "/v1/files/content/x", "x", 400, "bad_request", key)
+}
+
+// TestReceipts: an answer has the receipt that was asked for, or says why not.
+func TestReceipts(t *testing.T) {
+	r := newRig(t, nil)
+	o := r.do("POST", "/v1/counter/add?receipt=true", `{"number":5}`).object(t)
+	if o["value"] != 5.0 || o["receipt"] != nil || o["receipt_error"] == nil {
+		t.Errorf("%v", o)
+	}
+	r.cluster.receipt = &receipt.Receipt{Format: receipt.Format, Operation: []byte("op"), Result: []byte{}, Path: []bft.Digest{{1}},
+		Signatures: []receipt.Signature{{Member: "r0"}}}
+	for path, body := range map[string]string{"POST /v1/counter/add": `{"number":5}`, "PUT /v1/kv/a": `{"value":"1"}`, "DELETE /v1/kv/a": "", "POST /v1/echo": `{"text":"a"}`,
+		"POST /v1/calc": `{"expression":"1"}`, "POST /v1/files/content/f": "x", "POST /v1/services/counter/invoke": `{"operation":""}`} {
+		if path == "DELETE /v1/kv/a" {
+			r.do("PUT", "/v1/kv/a", `{"value":"1"}`)
+		}
+		method, path, _ := strings.Cut(path, " ")
+		a := r.do(method, path+"?receipt=true", body)
+		o := a.object(t)
+		if got, _ := o["receipt"].(object); a.status != 200 || got["operation_base64"] != "b3A=" || len(o) < 2 {
+			t.Errorf("%s %s: %d %s", method, path, a.status, a.body)
+		}
+		if o := r.do(method, path+"?receipt=false", body).object(t); o["receipt"] != nil {
+			t.Errorf("%s %s: a receipt that nobody wants", method, path)
+		}
+	}
+	r.fails("POST", "/v1/counter/add?receipt=yes", `{"number":5}`, 400, "bad_request")
+	r.fails("GET", "/v1/counter?receipt=true", "", 400, "bad_request")
+	r.fails("POST", "/v1/counter/mul?receipt=true", `{"number":9223372036854775807}`, 422, "overflow")
 }
