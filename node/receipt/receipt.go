@@ -1,6 +1,6 @@
 // Package receipt has proofs that an operation was executed with a result, for those who were not there: f+1 members have
 // signed it, so that at least one correct one has. They need the cluster's manifest and nothing else; see
-// docs/receipts.md.
+// docs/gateway.md.
 package receipt
 
 import (
