@@ -24,13 +24,13 @@ func standInCurl(args []string, stdout, stderr io.Writer) int {
 	}
 	method, url, output, write := "", "", "", ""
 	var body []byte
-	include, failing := false, false
+	include, failing, patience := false, false, 30*time.Second
 	header := http.Header{"User-Agent": {"curl"}, "Accept": {"*/*"}}
 	for len(args) > 0 {
 		option := args[0]
 		args = args[1:]
 		value := ""
-		if slices.Contains([]string{"-X", "-H", "-d", "--data-binary", "-T", "-o", "-w"}, option) {
+		if slices.Contains([]string{"-X", "-H", "-d", "--data-binary", "-T", "-o", "-w", "--max-time"}, option) {
 			if len(args) == 0 {
 				return fail(2, "option %s: requires parameter", option)
 			}
@@ -38,7 +38,9 @@ func standInCurl(args []string, stdout, stderr io.Writer) int {
 		}
 		var err error
 		switch option {
-		case "-s", "-S", "-sS":
+		case "-s", "-S", "-sS", "-sN":
+		case "--max-time":
+			patience, err = time.ParseDuration(value + "s")
 		case "-i":
 			include = true
 		case "-f", "-fsS":
@@ -79,7 +81,7 @@ func standInCurl(args []string, stdout, stderr io.Writer) int {
 		return fail(3, "%v", err)
 	}
 	req.Header = header
-	resp, err := (&http.Client{Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(req)
+	resp, err := (&http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(req)
 	if err != nil {
 		return fail(7, "%v", err)
 	}
@@ -101,7 +103,9 @@ func standInCurl(args []string, stdout, stderr io.Writer) int {
 		defer f.Close()
 		out = f
 	}
-	if _, err := io.Copy(out, resp.Body); err != nil {
+	if _, err := io.Copy(out, resp.Body); os.IsTimeout(err) {
+		return fail(28, "%v", err)
+	} else if err != nil {
 		return fail(18, "%v", err)
 	}
 	fmt.Fprint(stdout, strings.ReplaceAll(write, "%{http_code}", fmt.Sprint(resp.StatusCode)))
@@ -125,6 +129,10 @@ func TestStandInCurl(t *testing.T) {
 			w.WriteHeader(404)
 		}
 		fmt.Fprintf(w, "%s %s %q %q\n", r.Method, r.URL, r.Header.Get("Content-Type"), body)
+		if r.URL.Path == "/endless" {
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}
 	}))
 	defer server.Close()
 	file := filepath.Join(t.TempDir(), "f")
@@ -144,6 +152,7 @@ func TestStandInCurl(t *testing.T) {
 		{"-sS -o FILE.out -w %{http_code}\\n URL/404", 0, "404\n"},
 		{"-fsS URL/404", 22, ""},
 		{"-i -s URL/404", 0, "HTTP/1.1 404 Not Found\r\nContent-Length: 15\r\nContent-Type: text/plain; charset=utf-8\r\nDate: now\r\n\r\nGET /404 \"\" \"\"\n"},
+		{"-sN --max-time 1 URL/endless", 28, "GET /endless \"\" \"\"\n"},
 		{"-sS URL:1/x", 7, ""},
 		{"-sS -T FILE.none URL/x", 26, ""},
 	} {

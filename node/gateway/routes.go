@@ -52,6 +52,7 @@ func init() { // routes, whose functions use this table through Gateway
 		{method: "GET", pattern: "/v1/kv/{key}", service: "kv", params: readParams(), do: kvGet},
 		{method: "PUT", pattern: "/v1/kv/{key}", service: "kv", params: writeParams(), body: jsonBody, do: kvPut},
 		{method: "DELETE", pattern: "/v1/kv/{key}", service: "kv", params: writeParams(), do: kvDelete},
+		{method: "GET", pattern: "/v1/watch/kv", service: "kv", params: []string{"prefix", "from"}, transfer: true, do: kvWatch},
 
 		{method: "GET", pattern: "/v1/counter", service: "counter", params: readParams(), do: counterGet},
 		{method: "POST", pattern: "/v1/counter/add", service: "counter", params: writeParams(), body: jsonBody, do: counterAdd},
