@@ -27,6 +27,9 @@ type ClientConfig struct {
 	// Lowest makes the lowest active replica the one that is asked for results in full, see SetFit. Otherwise
 	// clients begin with different ones, by their keys, which spreads the load.
 	Lowest bool
+	// Claim is what each session of the client claims; the zero value claims nothing. A client whose sessions end unless they
+	// are used sends something in them at least three times in that time.
+	Claim Claim
 
 	// MaxBundleOps and MaxBundleBytes bound a bundle and a query: at most what the replicas accept.
 	MaxBundleOps, MaxBundleBytes int
@@ -46,6 +49,8 @@ type ClientConfig struct {
 	MaxIdle Time
 	// QueryTries is how often a contended query is tried.
 	QueryTries int
+
+	keepAlive Time // the longest pause in which nothing is sent; 0: any
 }
 
 // DefaultClientConfig has the defaults of a client of long life. Key, Cluster, Epoch, N and Seed
@@ -105,6 +110,9 @@ func (c *ClientConfig) complete() error {
 	bad(c.RetryAfter > 0 && c.MaxRetry >= c.RetryAfter, "retry: must be positive and at most its maximum")
 	bad(c.OpenWithin > 0 && c.MaxIdle > 0, "session times: must be positive")
 	bad(c.QueryTries >= 1, "query tries: must be at least 1")
+	if err := c.completeClaim(); err != nil {
+		bad(false, "%w", err)
+	}
 	return errors.Join(errs...)
 }
 
@@ -159,6 +167,9 @@ type Client struct {
 	opened   uint64 // sessions so far
 	next     uint64
 	lastUsed Time
+	lastSent Time
+	over     bool // the session has ended; bundles still await answers
+	replaced bool
 	closing  bool
 	closed   bool
 
@@ -210,7 +221,7 @@ func (c *Client) home() ReplicaID { return ReplicaID(c.cfg.Key[0]) % ReplicaID(c
 
 // MaxOp is the size of the largest operation or read that Invoke and Query take, in bytes.
 func (c *Client) MaxOp() int {
-	most := c.cfg.MaxBundleBytes - bundleOverhead - opOverhead
+	most := c.cfg.MaxBundleBytes - c.overhead() - opOverhead
 	if c.cfg.MaxOpBytes > 0 {
 		most = min(most, c.cfg.MaxOpBytes)
 	}
@@ -341,6 +352,7 @@ func (c *Client) nextDue() Time {
 		}
 		due = min(due, b.deadline)
 	}
+	due = min(due, c.lifeDue())
 	for k := range c.reads {
 		for i := range c.reads[k].len() {
 			due = min(due, c.reads[k].at(i).deadline)
@@ -454,6 +466,7 @@ func (c *Client) Step(from ReplicaID, frame []byte) error {
 // Ready returns what the host must now do; false if nothing.
 func (c *Client) Ready() (ClientReady, bool) {
 	c.formBundles()
+	c.showLife()
 	c.formQueries()
 	if len(c.ready.Sign)+len(c.ready.Messages)+len(c.ready.Results) == 0 {
 		return ClientReady{}, false

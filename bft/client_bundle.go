@@ -83,6 +83,10 @@ const sentAtOnce = 4
 func (c *Client) formBundles() {
 	for c.waiting.len() > 0 || c.closing && !c.closed {
 		switch {
+		case c.over && !c.leaveSession():
+			return
+		case c.replaced && c.waiting.len() > 0:
+			c.endReplaced()
 		case c.closing && c.phase == phaseNone && c.calls == 0:
 			c.closed = true
 		case c.up == 0:
@@ -114,7 +118,7 @@ func (c *Client) formBundles() {
 
 // fills tells whether the calls that wait fill a bundle or frame.
 func (c *Client) fills(calls *queue[waitingCall]) bool {
-	size := bundleOverhead
+	size := c.overhead()
 	for i := range min(calls.len(), c.cfg.MaxBundleOps) {
 		if size += len(calls.at(i).op) + opOverhead; size >= c.cfg.MaxBundleBytes {
 			return true
@@ -127,7 +131,7 @@ func (c *Client) fills(calls *queue[waitingCall]) bool {
 // is full.
 func (c *Client) formBundle() bool {
 	room := c.lowest() + WindowOps - c.next
-	count, size, of := 0, bundleOverhead, c.waiting.at(0).class
+	count, size, of := 0, c.overhead(), c.waiting.at(0).class
 	for count < c.waiting.len() && count < c.cfg.MaxBundleOps && uint64(count) < room && c.waiting.at(count).class == of {
 		size += len(c.waiting.at(count).op) + opOverhead
 		if size > c.cfg.MaxBundleBytes {
@@ -169,12 +173,16 @@ func (c *Client) issue(b *sentBundle) {
 	if c.phase == phaseNone {
 		c.nonce, c.phase = c.nextNonce(), phaseOpening
 		b.Nonce, b.NotAfter = c.nonce, c.clock+c.cfg.OpenWithin
+		if c.cfg.Claim != (Claim{}) {
+			b.Claim = &c.cfg.Claim
+		}
 	}
 	b.Client, b.Session, b.First, b.AnsweredBelow = c.cfg.Key, c.session, c.next, c.lowest()
 	b.Payload = EncodeBundle(&b.Bundle)
+	c.next += uint64(len(b.Ops))
+	c.lastSent = c.now
 	clear(b.Ops) // the payload has them
 	b.Ops = b.Ops[:0]
-	c.next += uint64(len(b.calls))
 	if b.votes == nil {
 		b.votes = make([]resultVote, c.cfg.N)
 	}
@@ -372,6 +380,7 @@ func (c *Client) accept(i int, session SessionID, results [][]byte) {
 	b := c.bundles[i]
 	c.bundles = append(c.bundles[:i], c.bundles[i+1:]...)
 	c.lastUsed = c.now
+	c.noteEnd(results)
 	for k := range b.calls {
 		if call := &b.calls[k]; !call.ended && !c.move(b, k, results[k]) {
 			value, err := splitResult(results[k])
@@ -411,7 +420,7 @@ func (c *Client) expire() {
 }
 
 // endSession: the next bundle opens a session.
-func (c *Client) endSession() { c.phase, c.session, c.next = phaseNone, 0, 1 }
+func (c *Client) endSession() { c.phase, c.session, c.next, c.over = phaseNone, 0, 1, false }
 
 // newBundle takes a bundle for reuse, or makes one.
 func (c *Client) newBundle() *sentBundle {

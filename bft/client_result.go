@@ -24,6 +24,8 @@ const (
 	ResultForgotten                          // decided before, the result is not kept any more
 	ResultTooLate                            // ordered after the bundle's Expires; never executed
 	ResultFailed                             // a read that ended in an error, whose text follows
+	ResultEnded                              // the session's lease ran out before; never executed
+	ResultReplaced                           // a newer session of the instance ended this one before; never executed
 )
 
 // Final tells whether the outcome cannot change when the same bundle is ordered again.
@@ -34,7 +36,8 @@ func (s ResultStatus) Final() bool { return s != ResultTooFar && s != ResultNotN
 // be, is also ErrNotSubmitted or ErrRejected; every other one of an ordered call is also
 // ErrOutcomeUnknown.
 var (
-	// ErrNotSubmitted: the operation did not leave the client; it is safe to invoke it again.
+	// ErrNotSubmitted: the operation did not leave the client, or its session ended before it was ordered; it is safe to
+	// invoke it again.
 	ErrNotSubmitted = errors.New("not submitted")
 	// ErrOutcomeUnknown: the operation left, and the caller stopped waiting before f+1 replicas
 	// answered alike. It may have been executed, may yet be, or never. The client goes on repeating it
@@ -52,6 +55,9 @@ var (
 	// ErrSessionExpired: the session ended before an answer was accepted. The call had left in it,
 	// so it may have been executed; calls that had not left move to a new session by themselves.
 	ErrSessionExpired = errors.New("session expired")
+	// ErrReplaced: a newer client of the same key and instance has taken over. The operation was not executed, and this
+	// client calls nothing any more.
+	ErrReplaced = errors.New("replaced")
 	// ErrReadFailed: the service answered a read with an error, the text of which is in the message.
 	ErrReadFailed = errors.New("read failed")
 )
@@ -94,6 +100,8 @@ var resultErrors = [...]*CallError{
 	ResultUnknownService: {ErrRejected, nil, "the cluster has no service of this name"},
 	ResultInvalid:        {ErrRejected, nil, "the service does not accept this operation"},
 	ResultForgotten:      {ErrOutcomeUnknown, nil, "decided earlier, but its result is not kept any more"},
+	ResultEnded:          {ErrSessionExpired, ErrNotSubmitted, "the session's lease ran out before it was ordered"},
+	ResultReplaced:       {ErrReplaced, ErrNotSubmitted, "a newer client of this instance has taken over"},
 	ResultTooLate:        {ErrRejected, nil, "it was ordered after it had expired"},
 }
 

@@ -144,6 +144,9 @@ func DecodeBundle(payload []byte, sig crypto.Signature, maxOps, maxBytes int) (*
 	case b.Opens() && b.First != 1:
 		return nil, fmt.Errorf("%w: opening that begins at operation %d", ErrInvalid, b.First)
 	}
+	if b.Claim, err = claimFrom(&p, b.Opens()); err != nil {
+		return nil, err
+	}
 	copy(b.Nonce[:], p.Nonce)
 	b.Digest = bundleDigest(payload, &b.Signature)
 	return b, nil

@@ -122,6 +122,8 @@ type Bundle struct {
 	Expires Time
 	// Close ends the session after this bundle.
 	Close bool
+	// Claim is what an opening asks of its session; nil: nothing.
+	Claim *Claim
 
 	// Payload and Signature are as they were received.
 	Payload   []byte

@@ -237,6 +237,9 @@ func (b *Bundle) payloadSize() int {
 	if b.Close {
 		n += 2
 	}
+	if c := b.Claim; c != nil {
+		n += sizeBytes(len(c.Instance)) + sizeUint(uint64(c.Replace)) + sizeUint(uint64(c.Grace)) + sizeUint(uint64(c.Lease))
+	}
 	return n
 }
 
@@ -257,6 +260,12 @@ func EncodeBundle(b *Bundle) []byte {
 	p = appendFixed(p, 8, uint64(b.Expires))
 	if b.Close {
 		p = appendUint(p, 9, 1)
+	}
+	if c := b.Claim; c != nil {
+		p = appendBytes(p, 10, []byte(c.Instance))
+		p = appendUint(p, 11, uint64(c.Replace))
+		p = appendUint(p, 12, uint64(c.Grace))
+		p = appendUint(p, 13, uint64(c.Lease))
 	}
 	return finished(p, size)
 }

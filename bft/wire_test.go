@@ -60,6 +60,10 @@ func wireBundle(t *rapid.T) *Bundle {
 	if b.Opens() {
 		b.NotAfter = Time(drawNumber(t, "not after", 62))
 		copy(b.Nonce[:], drawBytes(t, "nonce", 16))
+		if rapid.Bool().Draw(t, "claims") {
+			b.Claim = &Claim{Instance: string(drawBytes(t, "instance", MaxInstance)), Replace: Replacement(rapid.IntRange(0, 2).Draw(t, "replace")),
+				Grace: Time(drawNumber(t, "grace", 62)), Lease: Time(drawNumber(t, "lease", 62))}
+		}
 	}
 	copy(b.Client[:], drawBytes(t, "client", 32))
 	copy(b.Signature[:], drawBytes(t, "signature", 64))
@@ -100,6 +104,9 @@ func TestWireIsProtobuf(t *testing.T) {
 		pr := &bftpb.Reply{Session: uint64(b.Session), First: b.First, Results: b.Ops, Digest: digestBytes(prop.Body), View: uint64(v)}
 		if b.Opens() {
 			p.Nonce, pr.Nonce = b.Nonce[:], b.Nonce[:]
+		}
+		if c := b.Claim; c != nil {
+			p.Instance, p.Replace, p.Grace, p.Lease = []byte(c.Instance), uint32(c.Replace), uint64(c.Grace), uint64(c.Lease)
 		}
 		same("bundle", EncodeBundle(b), p)
 		same("reply", encodeReply(r)[1:], pr)

@@ -1,6 +1,6 @@
 // Package proxy passes TCP connections on with a delay, as a longer line would: what is under way does
 // not hold up what follows it, so that the delay alone grows and the throughput does not shrink,
-// until as many bytes are under way as a bound allows. It can also lose what one side sends.
+// until as many bytes are under way as a bound allows. It can also lose or hold what one side sends.
 //
 // It knows nothing of what the bytes mean. Replicas that talk through it keep their TLS from end to end.
 package proxy
@@ -52,7 +52,9 @@ type Proxy struct {
 	// Nanoseconds.
 	forward, back atomic.Int64
 	bytes         [2]atomic.Uint64
+	read          [2]atomic.Uint64
 	loses         [2]atomic.Bool
+	holds         [2]atomic.Pointer[chan struct{}] // closed when nothing is held any more
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -116,7 +118,42 @@ func (p *Proxy) Lose(forward, back bool) {
 	}
 }
 
-// Passed is the number of bytes that have left towards the target, and back.
+// Hold has all bytes wait, from now on, that would leave towards the target, or back, until nothing is held any more.
+// What one side sent before it ended arrives then all the same.
+func (p *Proxy) Hold(forward, back bool) {
+	for i, hold := range []bool{forward, back} {
+		var gate *chan struct{}
+		if hold {
+			c := make(chan struct{})
+			gate = &c
+		}
+		if old := p.holds[i].Swap(gate); old != nil {
+			close(*old)
+		}
+	}
+}
+
+// UnderWay is the number of bytes that were read and have not left, towards the target and back.
+func (p *Proxy) UnderWay() (forward, back uint64) {
+	return p.read[0].Load() - p.bytes[0].Load(), p.read[1].Load() - p.bytes[1].Load()
+}
+
+// open waits until nothing is held in a direction, or fails when the connection ends before.
+func (p *Proxy) open(ctx context.Context, direction int) error {
+	for {
+		gate := p.holds[direction].Load()
+		if gate == nil {
+			return nil
+		}
+		select {
+		case <-*gate:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Passed is the number of bytes that have left towards the target, and back, those that were lost included.
 func (p *Proxy) Passed() (forward, back uint64) { return p.bytes[0].Load(), p.bytes[1].Load() }
 
 // Close ends listening and all connections; what is under way is lost. It returns once all has ended.
@@ -208,8 +245,8 @@ func (p *Proxy) serve(from *net.TCPConn) {
 		reset(from)
 		reset(to)
 	}
-	both.Go(func() { p.pump(ctx, to, from, &p.forward, p.passing(0, to, lost), broken) })
-	both.Go(func() { p.pump(ctx, from, to, &p.back, p.passing(1, from, lost), broken) })
+	both.Go(func() { p.pump(ctx, to, from, &p.forward, &p.read[0], p.passing(ctx, 0, to, lost), broken) })
+	both.Go(func() { p.pump(ctx, from, to, &p.back, &p.read[1], p.passing(ctx, 1, from, lost), broken) })
 	both.Wait()
 	// Both ends have been told in order.
 	_ = from.SetLinger(int(closeLinger.Seconds()))
@@ -221,12 +258,16 @@ func (p *Proxy) serve(from *net.TCPConn) {
 var errLost = errors.New("proxy: bytes before these were lost")
 
 // passing returns the function that writes in one direction of a connection, or loses.
-func (p *Proxy) passing(direction int, to *net.TCPConn, lost *atomic.Bool) func([]byte) error {
+func (p *Proxy) passing(ctx context.Context, direction int, to *net.TCPConn, lost *atomic.Bool) func([]byte) error {
 	hole := false
 	return func(b []byte) error {
+		if err := p.open(ctx, direction); err != nil {
+			return err
+		}
 		if p.loses[direction].Load() {
 			hole = true
 			lost.Store(true)
+			p.bytes[direction].Add(uint64(len(b)))
 			return nil
 		}
 		if hole {
@@ -239,13 +280,14 @@ func (p *Proxy) passing(direction int, to *net.TCPConn, lost *atomic.Bool) func(
 }
 
 // pump passes one direction on until its end, which it passes on too.
-func (p *Proxy) pump(ctx context.Context, to, from *net.TCPConn, delay *atomic.Int64, write func([]byte) error, broken func()) {
+func (p *Proxy) pump(ctx context.Context, to, from *net.TCPConn, delay *atomic.Int64, read *atomic.Uint64, write func([]byte) error, broken func()) {
 	line := newLine(p.buffer)
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		buf := make([]byte, readBytes)
 		for {
 			n, err := from.Read(buf)
+			read.Add(uint64(n))
 			if n > 0 && !line.put(buf[:n], time.Now().Add(time.Duration(delay.Load()))) {
 				return
 			}

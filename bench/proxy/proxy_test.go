@@ -155,6 +155,38 @@ func pass(t *testing.T, from, to net.Conn, text string) {
 	}
 }
 
+// What is held arrives later, though its sender has ended since.
+func TestHoldsOneDirection(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := open(t, Config{Target: l.Addr().String()})
+	near := dial(t, p)
+	far, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer far.Close()
+	p.Hold(true, false)
+	if _, err := near.Write([]byte("held")); err != nil {
+		t.Fatal(err)
+	}
+	pass(t, far, near, "back")
+	for n := uint64(0); n != 4; n, _ = p.UnderWay() {
+		time.Sleep(time.Millisecond)
+	}
+	near.Close()
+	p.Hold(false, false)
+	if got, err := io.ReadAll(far); err != nil || string(got) != "held" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	if n, _ := p.UnderWay(); n != 0 {
+		t.Errorf("%d bytes are still under way", n)
+	}
+}
+
 // Many connections pass beside each other.
 func TestConnectionsAreApart(t *testing.T) {
 	p := open(t, Config{Target: echo(t, ""), Delays: Delays{Forward: time.Millisecond}})

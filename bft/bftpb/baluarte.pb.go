@@ -117,6 +117,10 @@ type Bundle struct {
 	AnsweredBelow uint64                 `protobuf:"varint,7,opt,name=answered_below,json=answeredBelow,proto3" json:"answered_below,omitempty"` // the client knows all results below this number
 	Expires       int64                  `protobuf:"fixed64,8,opt,name=expires,proto3" json:"expires,omitempty"`                                 // agreed time after which it is not executed; 0: never
 	Close         bool                   `protobuf:"varint,9,opt,name=close,proto3" json:"close,omitempty"`                                      // the session ends with this bundle
+	Instance      []byte                 `protobuf:"bytes,10,opt,name=instance,proto3" json:"instance,omitempty"`                                // of an opening: name of the client among those with its key
+	Replace       uint32                 `protobuf:"varint,11,opt,name=replace,proto3" json:"replace,omitempty"`                                 // 1: older sessions of the instance end, 2: those that are not used within grace
+	Grace         uint64                 `protobuf:"varint,12,opt,name=grace,proto3" json:"grace,omitempty"`                                     // agreed time, if replace is 2
+	Lease         uint64                 `protobuf:"varint,13,opt,name=lease,proto3" json:"lease,omitempty"`                                     // agreed time after which the session ends unless it is used; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -212,6 +216,34 @@ func (x *Bundle) GetClose() bool {
 		return x.Close
 	}
 	return false
+}
+
+func (x *Bundle) GetInstance() []byte {
+	if x != nil {
+		return x.Instance
+	}
+	return nil
+}
+
+func (x *Bundle) GetReplace() uint32 {
+	if x != nil {
+		return x.Replace
+	}
+	return 0
+}
+
+func (x *Bundle) GetGrace() uint64 {
+	if x != nil {
+		return x.Grace
+	}
+	return 0
+}
+
+func (x *Bundle) GetLease() uint64 {
+	if x != nil {
+		return x.Lease
+	}
+	return 0
 }
 
 // Request is a bundle with its client's signature.
@@ -1786,7 +1818,7 @@ const file_baluarte_proto_rawDesc = "" +
 	"\x06signer\x18\x02 \x01(\rR\x06signer\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x18\n" +
 	"\apayload\x18\x04 \x01(\fR\apayload\x12\x1c\n" +
-	"\tsignature\x18\x05 \x01(\fR\tsignature\"\xfa\x01\n" +
+	"\tsignature\x18\x05 \x01(\fR\tsignature\"\xdc\x02\n" +
 	"\x06Bundle\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\fR\x06client\x12\x18\n" +
 	"\asession\x18\x02 \x01(\x04R\asession\x12\x14\n" +
@@ -1798,7 +1830,12 @@ const file_baluarte_proto_rawDesc = "" +
 	"operations\x12%\n" +
 	"\x0eanswered_below\x18\a \x01(\x04R\ransweredBelow\x12\x18\n" +
 	"\aexpires\x18\b \x01(\x10R\aexpires\x12\x14\n" +
-	"\x05close\x18\t \x01(\bR\x05close\"q\n" +
+	"\x05close\x18\t \x01(\bR\x05close\x12\x1a\n" +
+	"\binstance\x18\n" +
+	" \x01(\fR\binstance\x12\x18\n" +
+	"\areplace\x18\v \x01(\rR\areplace\x12\x14\n" +
+	"\x05grace\x18\f \x01(\x04R\x05grace\x12\x14\n" +
+	"\x05lease\x18\r \x01(\x04R\x05lease\"q\n" +
 	"\aRequest\x12\x18\n" +
 	"\apayload\x18\x01 \x01(\fR\apayload\x12\x1c\n" +
 	"\tsignature\x18\x02 \x01(\fR\tsignature\x12\x18\n" +

@@ -80,7 +80,11 @@ func (m *Machine) run(b *bft.Bundle, s *session, ctx *Context) Reply {
 	r.Session, ctx.Session = s.id, s.id
 	s.answered(b.AnsweredBelow)
 	m.table.dropBelow(s, s.kept(min(b.AnsweredBelow, s.low)))
+	fresh := m.fresh(b, s)
 	r.Results, r.Void = m.operations(b, s, ctx)
+	if fresh {
+		m.table.extend(s, m.time)
+	}
 	m.table.dropBelow(s, s.kept(0))
 	switch {
 	case len(b.Ops) > 0:
@@ -152,6 +156,8 @@ func (m *Machine) recall(b *bft.Bundle, s *session) Reply {
 		n := b.First + uint64(i)
 		decided := s.decided(n)
 		switch {
+		case !decided && s.cause != StatusOK:
+			r.Results[i] = statusResults[s.cause]
 		case !decided && s.closed:
 			r.Results[i] = statusResults[StatusUnknownSession]
 		case !decided && !late && s.fits(n):
@@ -189,7 +195,12 @@ func (m *Machine) open(b *bft.Bundle, ctx *Context) Reply {
 	}
 	t.last++
 	o := &opening{id: t.last, owner: owner, nonce: b.Nonce, notAfter: b.NotAfter, first: b.First, count: len(b.Ops)}
+	o.claim = remembered(b.Claim)
 	t.remember(o)
+	outdated := t.outdated(b)
+	if !outdated {
+		m.replace(owner, b.Claim)
+	}
 	if !m.ends(b) { // a session that ends with the bundle needs no room
 		if !m.makeRoom(owner) {
 			o.refused = true
@@ -197,8 +208,12 @@ func (m *Machine) open(b *bft.Bundle, ctx *Context) Reply {
 		}
 	}
 	s := t.open(o, m.time)
+	t.claim(s, b.Claim, m.time)
 	m.touch(s)
 	r := m.run(b, s, ctx)
+	if outdated {
+		t.doubt(s.hold, m.time+t.instanceOf(b).grace)
+	}
 	if len(b.Ops) > 0 {
 		t.keepOpening(o, r.Results)
 	}
@@ -229,7 +244,7 @@ func (m *Machine) mayOpen(b *bft.Bundle, now bft.Time) Status {
 	case b.NotAfter-now > m.table.limits.MaxAhead:
 		return StatusNotNow
 	}
-	return StatusOK
+	return m.table.mayClaim(b)
 }
 
 // reopened replies to a bundle whose client and nonce were used before: as then, for the

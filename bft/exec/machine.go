@@ -127,6 +127,7 @@ func (m *Machine) Execute(b *bft.Batch) Outcome {
 	m.time = max(m.time, b.Proposal.Time)
 	m.executed = b.Seq
 	m.table.expire(m.time)
+	m.endSessions()
 	if m.passive {
 		m.updates = m.order(b.Updates)
 	}

@@ -104,7 +104,12 @@ const (
 	StatusTooLate = Status(bft.ResultTooLate)
 	// StatusFailed: the query ended in an error, whose text follows.
 	StatusFailed = Status(bft.ResultFailed)
-	statusEnd    = StatusFailed + 1
+	// StatusEnded: the session's lease ran out before the operation was ordered. Never executed.
+	StatusEnded = Status(bft.ResultEnded)
+	// StatusReplaced: a newer session of the instance has ended this one, or refused its opening, before the operation was
+	// ordered. Never executed.
+	StatusReplaced = Status(bft.ResultReplaced)
+	statusEnd      = StatusReplaced + 1
 )
 
 // The errors for the statuses, see [Status.Err].
@@ -120,14 +125,16 @@ var (
 	ErrForgotten      = errors.New("exec: decided before, the result is not kept any more")
 	ErrTooLate        = errors.New("exec: ordered after it expired, not executed")
 	ErrFailed         = errors.New("exec: query failed")
+	ErrEnded          = errors.New("exec: the session's lease ran out before, not executed")
+	ErrReplaced       = errors.New("exec: a newer session of the instance replaced this one before, not executed")
 	ErrBadResult      = errors.New("exec: malformed result")
 )
 
 var statusErrors = [statusEnd]error{nil, ErrUnknownSession, ErrExpired, ErrTooFar, ErrSuperseded,
-	ErrRefused, ErrNotNow, ErrUnknownService, ErrInvalid, ErrForgotten, ErrTooLate, ErrFailed}
+	ErrRefused, ErrNotNow, ErrUnknownService, ErrInvalid, ErrForgotten, ErrTooLate, ErrFailed, ErrEnded, ErrReplaced}
 
 var statusNames = [statusEnd]string{"ok", "unknown session", "expired", "too far", "superseded",
-	"refused", "not now", "unknown service", "invalid", "forgotten", "too late", "failed"}
+	"refused", "not now", "unknown service", "invalid", "forgotten", "too late", "failed", "ended", "replaced"}
 
 // statusResults are the results that consist of a status only; shared, for they are many.
 var statusResults = func() (r [statusEnd][]byte) {

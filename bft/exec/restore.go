@@ -2,6 +2,7 @@ package exec
 
 import (
 	"bufio"
+	"container/heap"
 	"fmt"
 	"io"
 	"math"
@@ -81,6 +82,8 @@ type restored struct {
 	executed bft.Seq
 	time     bft.Time
 	history  crypto.History
+	version  uint64
+	claimed  bool // something that version 1 has no place for
 }
 
 func (x *restored) header(d *decoder, cluster bft.Digest) {
@@ -88,8 +91,8 @@ func (x *restored) header(d *decoder, cluster bft.Digest) {
 	if d.full(magic[:]); string(magic[:]) != snapshotMagic {
 		d.fail("it does not begin like one")
 	}
-	if v := d.uint(); v != snapshotVersion {
-		d.fail("version %d, not %d", v, snapshotVersion)
+	if x.version = d.uint(); x.version != snapshotVersion && x.version != claimedVersion {
+		d.fail("version %d, neither %d nor %d", x.version, snapshotVersion, claimedVersion)
 	}
 	var of bft.Digest
 	if d.full(of[:]); of != cluster {
@@ -125,6 +128,9 @@ func (x *restored) tables(d *decoder) {
 	for i := uint64(0); i < openings && d.err == nil; i++ {
 		x.opening(d)
 	}
+	if d.err == nil && x.claimed != (x.version == claimedVersion) {
+		d.fail("version %d, but sessions were claimed: %v", x.version, x.claimed)
+	}
 	if t.bytes > t.limits.TotalResultBytes {
 		d.fail("results of %d bytes", t.bytes)
 	}
@@ -149,6 +155,9 @@ func (x *restored) session(d *decoder, closed bool) {
 	}
 	s.setBits(marked)
 	s.cache.decode(d, t.limits.SessionResultBytes, func(n uint64) bool { return n >= s.kept(1) && s.decided(n) })
+	if x.version == claimedVersion {
+		x.decodeHold(d, s)
+	}
 	switch {
 	case d.err != nil:
 		return
@@ -170,6 +179,9 @@ func (x *restored) session(d *decoder, closed bool) {
 	} else {
 		t.live.push(s)
 		s.owner.live.push(s)
+		if s.hold != nil && s.hold.ends != 0 {
+			heap.Push(&t.ending, s.hold)
+		}
 	}
 	t.charge(s.owner, s.cache.bytes)
 }
@@ -187,6 +199,9 @@ func (x *restored) opening(d *decoder) {
 	o.results.decode(d, t.limits.SessionResultBytes, func(n uint64) bool {
 		return !o.refused && n >= o.first && n-o.first < uint64(o.count)
 	})
+	if x.version == claimedVersion {
+		x.decodeClaim(d, o)
+	}
 	switch n := len(t.expiry); {
 	case d.err != nil:
 		return

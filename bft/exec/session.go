@@ -26,6 +26,9 @@ type session struct {
 	closed bool
 	// gone: closed or evicted; marks say so.
 	gone bool
+	// cause is why it was ended without its client's doing; StatusOK: it was not.
+	cause Status
+	hold  *hold // nil: it ends by its client's doing, or when it makes room
 	// opening is the record of how it was opened, while that is remembered.
 	opening *opening
 

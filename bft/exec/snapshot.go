@@ -12,8 +12,11 @@ import (
 )
 
 const (
-	snapshotMagic   = "baluarte state\n"
+	snapshotMagic = "baluarte state\n"
+	// snapshotVersion is that of a state in which no session was claimed, claimedVersion of any other: the newer one
+	// says what was.
 	snapshotVersion = 1
+	claimedVersion  = 2
 )
 
 // Snapshot is the state of a Machine after one batch: everything that an operation can read or
@@ -57,6 +60,10 @@ func (m *Machine) Snapshot() (*Snapshot, error) {
 			s.sessions = append(s.sessions, *at)
 			last := &s.sessions[len(s.sessions)-1]
 			last.cache.runs = slices.Clone(at.cache.runs)
+			if at.hold != nil {
+				h := *at.hold
+				h.session, last.hold = nil, &h
+			}
 			last.links, last.opening = [2]links{}, nil // they would keep alive what is dropped later
 		}
 	}
@@ -124,7 +131,11 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 
 func (s *Snapshot) header(e *encoder) {
 	e.Write([]byte(snapshotMagic))
-	e.uint(snapshotVersion)
+	if s.claimed() {
+		e.uint(claimedVersion)
+	} else {
+		e.uint(snapshotVersion)
+	}
 	e.Write(s.cluster[:])
 	for _, l := range s.limits.all() {
 		e.uint(l)
@@ -137,6 +148,7 @@ func (s *Snapshot) header(e *encoder) {
 }
 
 func (s *Snapshot) tables(e *encoder) {
+	claimed := s.claimed()
 	e.uint(uint64(s.live))
 	e.uint(uint64(len(s.sessions) - s.live))
 	for i := range s.sessions {
@@ -149,6 +161,9 @@ func (s *Snapshot) tables(e *encoder) {
 			e.uint(word)
 		}
 		x.cache.encode(e)
+		if claimed {
+			x.encodeHold(e)
+		}
 	}
 	// The heap's order depends on how it came about: write the one that is total. Sorting is
 	// done here, beside execution, not in Machine.Snapshot.
@@ -167,6 +182,9 @@ func (s *Snapshot) tables(e *encoder) {
 		e.uint(o.first)
 		e.uint(uint64(o.count))
 		o.results.encode(e)
+		if claimed {
+			o.encodeClaim(e)
+		}
 	}
 }
 

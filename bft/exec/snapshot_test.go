@@ -111,7 +111,12 @@ func (w iotestWriter) Write(p []byte) (int, error) {
 }
 
 func TestRestoreRefusesWhatIsNoSnapshot(t *testing.T) {
-	r := busy(t)
+	for _, r := range []*rig{busy(t), claimed(t)} {
+		r.refuses(t)
+	}
+}
+
+func (r *rig) refuses(t *testing.T) {
 	good := r.bytes()
 	if _, err := r.restore(append(bytes.Clone(good), 0)); !errors.Is(err, ErrBadSnapshot) {
 		t.Errorf("a byte too many: %v", err)
@@ -138,7 +143,12 @@ func TestRestoreRefusesWhatIsNoSnapshot(t *testing.T) {
 // TestRestoreTakesOnlyWhatItWouldWrite damages a snapshot in many ways: what is taken all the same
 // is another state that could have been written.
 func TestRestoreTakesOnlyWhatItWouldWrite(t *testing.T) {
-	r := busy(t)
+	for _, r := range []*rig{busy(t), claimed(t)} {
+		r.damage(t)
+	}
+}
+
+func (r *rig) damage(t *testing.T) {
 	good := r.bytes()
 	random := rand.New(rand.NewPCG(1, 1))
 	taken := 0

@@ -20,6 +20,7 @@ type table struct {
 	live, closed list
 	openings     map[openingKey]*opening
 	expiry       openingHeap
+	ending       endingHeap
 	clients      map[bft.ClientID]*client
 	// last is the counter from which sessions and openings get their ids.
 	last  bft.SessionID
@@ -32,6 +33,7 @@ type client struct {
 	live, closed list
 	openings     int
 	bytes        int
+	instances    map[string]*instance // by name, if it has any
 }
 
 type openingKey struct {
@@ -51,6 +53,8 @@ type opening struct {
 	count   int // of operations in the bundle
 	results cache
 	session *session // while it is live
+	// claim is what it claimed for an instance, without the lease; nil: nothing.
+	claim *bft.Claim
 }
 
 func newTable(l Limits) *table {
@@ -161,6 +165,7 @@ func (t *table) leave(s *session) {
 	t.live.remove(s)
 	s.owner.live.remove(s)
 	s.gone = true
+	t.dropHold(s)
 	if s.opening != nil {
 		s.opening.session, s.opening = nil, nil
 	}
@@ -203,6 +208,9 @@ func (t *table) remember(o *opening) {
 	t.openings[openingKey{o.owner.key, o.nonce}] = o
 	heap.Push(&t.expiry, o)
 	o.owner.openings++
+	if o.claim != nil {
+		o.owner.note(o)
+	}
 }
 
 // keepOpening keeps the results of the bundle of o, for when it is repeated.
@@ -220,6 +228,7 @@ func (t *table) expire(now bft.Time) {
 			o.session.opening = nil
 		}
 		o.owner.openings--
+		o.owner.forgetNote(o)
 		t.charge(o.owner, -o.results.bytes)
 		t.tidy(o.owner)
 	}

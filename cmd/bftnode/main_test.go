@@ -16,7 +16,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"bftnode": main, "adder": adder, "forgetter": forgetter, "impostor": impostor})
+	testscript.Main(m, map[string]func(){"bftnode": main, "adder": adder, "forgetter": forgetter, "impostor": impostor, "caller": caller})
 }
 
 // scriptsWithin bounds all scripts together; they run side by side.

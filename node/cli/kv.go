@@ -21,7 +21,7 @@ import (
 // KV is the service kv of node/app with its commands.
 func KV() Service {
 	return Service{Name: "kv", New: kv.New, SelfTest: selfTestKV, Short: "Keys and values", Commands: func(s *Session) []*cobra.Command {
-		return []*cobra.Command{kvPut(s), kvGet(s), kvDel(s), kvCas(s), kvScan(s), kvTxn(s), kvWatch(s), kvLease(s), kvLock(s)}
+		return []*cobra.Command{s.calling(kvPut(s)), kvGet(s), s.calling(kvDel(s)), s.calling(kvCas(s)), kvScan(s), s.calling(kvTxn(s)), kvWatch(s), kvLease(s), kvLock(s)}
 	}}
 }
 

@@ -5,17 +5,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/bft/exec"
 	"github.com/baluarte-bft/baluarte/node/client"
 )
 
-// AddCallFlags gives a command that invokes operations the flag --semantics, see docs/calls.md.
+// AddCallFlags gives a command that invokes operations the flags --semantics, --instance and --grace, see docs/calls.md.
 func (s *Session) AddCallFlags(cmd *cobra.Command) {
 	s.semantics = client.ExactlyOnce.String()
 	cmd.Flags().StringVar(&s.semantics, "semantics", s.semantics,
 		"how often it is executed if messages are lost: exactly-once, at-most-once, at-least-once or maybe")
+	cmd.Flags().StringVar(&s.instance, "instance", "", "end what older clients of this key and name have left outstanding")
+	cmd.Flags().DurationVar(&s.grace, "grace", 0, "with --instance: only if nothing new is heard of them within this time")
 }
 
-// callOptions are those of the client that makes the call.
+// callOptions are those of the call.
 func (s *Session) callOptions() ([]client.CallOption, error) {
 	if s.semantics == "" {
 		return nil, nil
@@ -25,6 +28,23 @@ func (s *Session) callOptions() ([]client.CallOption, error) {
 		return nil, usage("--semantics %v", err)
 	}
 	return []client.CallOption{client.WithSemantics(semantics)}, nil
+}
+
+// claims are options of the client that makes the call; none if it may be any.
+func (s *Session) claims() ([]client.Option, error) {
+	switch {
+	case s.instance == "" && s.grace != 0:
+		return nil, usage("--grace needs --instance")
+	case s.instance != "" && !exec.ValidServiceName(s.instance):
+		return nil, usage("--instance %q: choose 1 to %d of a-z 0-9 . - _", s.instance, exec.MaxServiceName)
+	case s.grace != 0 && s.grace < client.MinGrace:
+		return nil, usage("--grace %v: it must be at least %v", s.grace, client.MinGrace)
+	case s.grace != 0:
+		return []client.Option{client.GentleInstance(s.instance, s.grace)}, nil
+	case s.instance != "":
+		return []client.Option{client.Instance(s.instance)}, nil
+	}
+	return nil, nil
 }
 
 // unknownOutcome says what may have become of an operation without an answer.
@@ -40,4 +60,10 @@ func (s *Session) unknownOutcome(err error) string {
 		return "a write may have been executed, or may yet be: that is all that is promised"
 	}
 	return "a write may have been executed, or may yet be: look before repeating it"
+}
+
+// calling is cmd with AddCallFlags.
+func (s *Session) calling(cmd *cobra.Command) *cobra.Command {
+	s.AddCallFlags(cmd)
+	return cmd
 }

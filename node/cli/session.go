@@ -27,6 +27,8 @@ type Session struct {
 	trace      string // a value of --trace
 	discover   discoverFlags
 	semantics  string // of --semantics; empty: the command has no such flag
+	instance   string
+	grace      time.Duration
 }
 
 // addFlags gives a command the flags of every call.

@@ -82,10 +82,17 @@ type keptClient struct {
 // dial connects to the cluster, or takes the connection that a shell keeps; end gives it back.
 func (s *Session) dial(ctx context.Context, m *config.Manifest, key *crypto.PrivateKey) (c *client.Client, end func(), err error) {
 	k := s.program.kept
+	opts, err := s.claims()
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(opts) > 0 {
+		k = nil // the kept client claims nothing
+	}
 	if k != nil && k.dir == s.dir && k.client != nil {
 		return k.client, func() {}, nil
 	}
-	if c, err = client.Dial(ctx, m, key, client.Ephemeral(), client.NoWait()); err != nil {
+	if c, err = client.Dial(ctx, m, key, append(opts, client.Ephemeral(), client.NoWait())...); err != nil {
 		return nil, nil, err
 	}
 	if k != nil && k.dir == s.dir {

@@ -34,6 +34,8 @@ type Options struct {
 	// SpreadRepliers has clients ask different replicas for results in full, by their keys. By default they ask the lowest
 	// active one, see Client.Replier; with many clients and large results that one's network may be what is short.
 	SpreadRepliers bool
+
+	claims claims
 }
 
 // Option changes Options.
@@ -153,6 +155,9 @@ func newClient(manifest *config.Manifest, key *crypto.PrivateKey, o Options) (*C
 	if err := opts.set(o.Calls); err != nil {
 		return nil, err
 	}
+	if o.claims.err != nil {
+		return nil, o.claims.err
+	}
 	if o.Unreplicated {
 		// What a manifest of a cluster must have, its replicas, this one must not.
 		if n := len(manifest.Members); n != 1 {
@@ -165,12 +170,16 @@ func newClient(manifest *config.Manifest, key *crypto.PrivateKey, o Options) (*C
 	cfg := bft.ClientConfig{Key: key.Public(), Cluster: manifest.ID(), N: n, Ephemeral: o.Ephemeral, Lowest: !o.SpreadRepliers, MaxCalls: o.MaxCalls,
 		MaxBundleOps: manifest.Protocol.BundleOps, MaxBundleBytes: int(manifest.Protocol.BundleSize),
 		MaxOpBytes: int(manifest.Protocol.OpSize)}
+	cfg.Claim = o.claims.claim
+	if most := bft.Time(manifest.Protocol.SessionAhead); max(cfg.Claim.Lease, cfg.Claim.Grace) > most {
+		return nil, fmt.Errorf("client: lease or grace above the manifest's session_ahead, %v", time.Duration(most))
+	}
 	// Replicas keep an idle session for session_ahead, and refuse an opening that lies further ahead.
 	ahead := bft.Time(manifest.Protocol.SessionAhead)
 	def := bft.DefaultClientConfig()
 	cfg.MaxIdle, cfg.OpenWithin = min(def.MaxIdle, ahead/4), min(def.OpenWithin, ahead/2)
-	if o.Ephemeral {
-		cfg.OpenWithin = 0 // the shorter default
+	if o.Ephemeral && cfg.Claim.Instance == "" {
+		cfg.OpenWithin = 0 // the shorter default; of an instance, the time of opening tells the older from the newer
 	}
 	if _, err := rand.Read(cfg.Seed[:]); err != nil {
 		return nil, fmt.Errorf("client: no randomness: %w", err)
