@@ -7,4 +7,6 @@ import (
 	"github.com/baluarte-bft/baluarte/node/cli"
 )
 
-func main() { node.Main(cli.KV(), cli.Counter(), cli.CounterPassive(), cli.Echo(), cli.Calc(), cli.Files()) }
+func main() {
+	node.Main(cli.KV(), cli.Counter(), cli.CounterPassive(), cli.Echo(), cli.Calc(), cli.Files())
+}
