@@ -60,11 +60,23 @@ func Generate(seed uint64, n int, gen func(r *rand.Rand) []byte) [][]byte {
 //   - operations of arbitrary bytes do not cause a panic, and all of the above holds for them too;
 //   - Validate, if the service has it, says the same of an operation whatever the state, and
 //     leaves its bytes as they are. What it refuses is not applied, as no replica would.
+//
+// If the service is an app.Updater, it executes the operations on drafts first, once, as a primary does, and all of the above is
+// asked of the updates that come of them. A draft must not change the state, nor notice its changes; neither Update nor
+// ValidateUpdate may panic; and ValidateUpdate must accept what Update has made.
 func Check(t testing.TB, factory app.Factory, ops [][]byte, options ...Option) {
 	t.Helper()
 	c := &checker{factory: factory, queries: ops, seed: 1}
 	for _, o := range options {
 		o(c)
+	}
+	if s, err := c.subject(); err == nil {
+		if _, ok := s.machine.(app.Updater); ok {
+			if err := c.checkPassive(ops); err != nil {
+				t.Errorf("apptest: %v", err)
+			}
+			return
+		}
 	}
 	if err := c.script(ops); err != nil {
 		t.Errorf("apptest: %v", err)
@@ -81,6 +93,8 @@ type checker struct {
 	seed    uint64
 	// What Validate says of the operations of a script, by an empty service.
 	accepted, refused [][]byte
+	// passive: the script is one of updates.
+	passive bool
 }
 
 // script checks all promises on one list of operations.

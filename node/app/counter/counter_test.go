@@ -28,7 +28,9 @@ func TestCounterKeepsThePromisesOfAService(t *testing.T) {
 		}
 		return counter.Get()
 	})
-	apptest.Check(t, counter.New, ops, apptest.Queries(counter.Get(), []byte("nonsense")))
+	for _, factory := range []app.Factory{counter.New, counter.NewPassive} {
+		apptest.Check(t, factory, ops, apptest.Queries(counter.Get(), []byte("nonsense")))
+	}
 }
 
 func start(t rapid.TB) app.StateMachine {
@@ -80,6 +82,31 @@ func TestEmptyOperationAddsOneAndSaysNothing(t *testing.T) {
 	if err := counter.DecodeIncrement(m.Apply(app.Context{}, nil)); !errors.Is(err, counter.ErrOverflow) {
 		t.Fatalf("beyond the end: %v", err)
 	}
+}
+
+// TestModesAgree: in both modes the same operations have the same results, and lead to the same number.
+func TestModesAgree(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		active := start(t)
+		passive, err := counter.NewPassive(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		draft := passive.(app.Updater).Draft()
+		for range rapid.IntRange(1, 20).Draw(t, "operations") {
+			n := rapid.OneOf(rapid.Int64Range(-9, 9), rapid.Int64()).Draw(t, "operand")
+			op := rapid.SampledFrom([][]byte{counter.Add(n), counter.Mul(n), counter.Increment(), counter.Get()}).Draw(t, "operation")
+			want, got := active.Apply(app.Context{}, op), passive.Apply(app.Context{}, draft.Update(app.Context{}, op))
+			if !bytes.Equal(want, got) {
+				t.Fatalf("%q: %q actively, %q passively", op, want, got)
+			}
+		}
+		a, _ := active.Query(context.Background(), counter.Get())
+		p, _ := passive.Query(context.Background(), counter.Get())
+		if !bytes.Equal(a, p) {
+			t.Fatalf("the counters stand at %s and %s", a, p)
+		}
+	})
 }
 
 func FuzzCounter(f *testing.F) {
