@@ -30,6 +30,8 @@ type ClientConfig struct {
 	// Claim is what each session of the client claims; the zero value claims nothing. A client whose sessions end unless they
 	// are used sends something in them at least three times in that time.
 	Claim Claim
+	// Journal has Ready name bundles with operations when they leave for the first time, and when they are done with.
+	Journal bool
 
 	// MaxBundleOps and MaxBundleBytes bound a bundle and a query: at most what the replicas accept.
 	MaxBundleOps, MaxBundleBytes int
@@ -141,6 +143,11 @@ type ClientReady struct {
 	Messages []Outbound
 	// Results of calls that ended.
 	Results []CallResult
+	// Leaving bundles, if ClientConfig.Journal: to be made durable before the Messages are sent. Only name, payload and signature are
+	// of use; see Resume.
+	Leaving []*Bundle
+	// Answered bundles need not be kept any more; perhaps also some that were never Leaving.
+	Answered []BundleName
 }
 
 // Client is the client of a cluster as a state machine: it bundles calls, repeats bundles
@@ -169,6 +176,7 @@ type Client struct {
 	lastUsed Time
 	lastSent Time
 	over     bool // the session has ended; bundles still await answers
+	resumed  bool // the session is one of an earlier life
 	replaced bool
 	closing  bool
 	closed   bool
@@ -468,14 +476,14 @@ func (c *Client) Ready() (ClientReady, bool) {
 	c.formBundles()
 	c.showLife()
 	c.formQueries()
-	if len(c.ready.Sign)+len(c.ready.Messages)+len(c.ready.Results) == 0 {
+	if len(c.ready.Sign)+len(c.ready.Messages)+len(c.ready.Results)+len(c.ready.Answered) == 0 {
 		return ClientReady{}, false
 	}
 	out := c.ready
 	clear(c.spent.Sign[:cap(c.spent.Sign)]) // let go of what was handed out before
 	clear(c.spent.Messages[:cap(c.spent.Messages)])
 	clear(c.spent.Results[:cap(c.spent.Results)])
-	c.ready = ClientReady{c.spent.Sign[:0], c.spent.Messages[:0], c.spent.Results[:0]}
+	c.ready = ClientReady{Sign: c.spent.Sign[:0], Messages: c.spent.Messages[:0], Results: c.spent.Results[:0]}
 	c.spent = out
 	return out, true
 }

@@ -36,6 +36,7 @@ type sentCall struct {
 type sentBundle struct {
 	Bundle
 	class
+	voids    bool // see void
 	calls    []sentCall
 	deadline Time // the earliest of calls that have not ended
 	signID   uint64
@@ -200,6 +201,11 @@ func (c *Client) Signed(id uint64, sig crypto.Signature) {
 		b := c.bundles[i]
 		if b.signID == id && !b.signed {
 			b.Signature, b.signed = sig, true
+			if c.cfg.Journal && len(b.calls) > 0 && !b.voids {
+				left := b.Bundle
+				left.Ops = nil
+				c.ready.Leaving = append(c.ready.Leaving, &left)
+			}
 			if c.choose(b); b.semantics == Maybe {
 				b.replier, b.asked, b.retryAt, b.retried = Everyone, c.all(), never, true // nobody is asked a second time
 			}
@@ -383,7 +389,7 @@ func (c *Client) accept(i int, session SessionID, results [][]byte) {
 	c.noteEnd(results)
 	for k := range b.calls {
 		if call := &b.calls[k]; !call.ended && !c.move(b, k, results[k]) {
-			value, err := splitResult(results[k])
+			value, err := b.outcome(results[k])
 			c.end(call.id, value, err, call.size)
 			r := &c.ready.Results[len(c.ready.Results)-1]
 			r.Session, r.First, r.Index = session, b.First, k
@@ -420,7 +426,9 @@ func (c *Client) expire() {
 }
 
 // endSession: the next bundle opens a session.
-func (c *Client) endSession() { c.phase, c.session, c.next, c.over = phaseNone, 0, 1, false }
+func (c *Client) endSession() {
+	c.phase, c.session, c.next, c.over, c.resumed = phaseNone, 0, 1, false, false
+}
 
 // newBundle takes a bundle for reuse, or makes one.
 func (c *Client) newBundle() *sentBundle {
@@ -434,6 +442,9 @@ func (c *Client) newBundle() *sentBundle {
 
 func (c *Client) release(b *sentBundle) {
 	c.forget(b.votes)
+	if c.cfg.Journal && b.signed {
+		c.ready.Answered = append(c.ready.Answered, b.Name())
+	}
 	if len(c.spare) < 64 {
 		clear(b.Ops)
 		*b = sentBundle{Bundle: Bundle{Ops: b.Ops[:0]}, calls: b.calls[:0], votes: b.votes}

@@ -76,7 +76,7 @@ func (c *Client) noteEnd(results [][]byte) {
 
 // leaveSession goes on after the end of a session, once nothing of it is outstanding; false if something is.
 func (c *Client) leaveSession() bool {
-	if len(c.bundles) > 0 {
+	if len(c.bundles) > 0 || c.closeResumed() {
 		return false
 	}
 	c.endSession()

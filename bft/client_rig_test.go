@@ -23,6 +23,7 @@ type clientRig struct {
 	repliers []ReplicaID
 	asked    []uint64
 	queries  []*Query
+	journal  *journal // nil: none
 	now      Time
 }
 
@@ -61,6 +62,9 @@ func (r *clientRig) pump() {
 		ready, ok := r.c.Ready()
 		if !ok {
 			return
+		}
+		if r.journal != nil {
+			r.journal.write(&ready)
 		}
 		for _, res := range ready.Results {
 			if before, twice := r.results[res.ID]; twice {
@@ -191,6 +195,10 @@ func (tc *toyCluster) execute(b *Bundle) *toyDone {
 		d.session = tc.sessions
 	}
 	for _, op := range b.Ops {
+		if len(op) == 0 {
+			d.results = append(d.results, []byte{byte(ResultInvalid)})
+			continue
+		}
 		tc.ops++
 		d.results = append(d.results, toyResult(op, tc.ops))
 	}

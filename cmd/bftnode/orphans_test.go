@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -32,9 +33,13 @@ func policy(name, dir string) []client.Option {
 		return []client.Option{client.GentleInstance("worker", graceTime)}
 	case "expiration":
 		return []client.Option{client.Lease(graceTime)}
+	case "extermination", "finish":
+		return []client.Option{client.Journal(journalOf(name, dir), client.Finish)}
 	}
 	return nil
 }
+
+func journalOf(name, dir string) string { return filepath.Join(dir, name+".journal") }
 
 // orphanSize is that of the value that a client dies with on its way, by which it is recognised in the lines.
 const orphanSize = 8 << 10
@@ -228,13 +233,27 @@ func has(t testing.TB, c *client.Client, key string) bool {
 	return err == nil
 }
 
+// recover has the program deal with the journal of a killed caller, and returns what it says of the only operation.
+func (r *running) recover(name string, args ...string) (outcome string) {
+	r.t.Helper()
+	out, errs, code := run(r.t, append([]string{"recover", "--json", "--dir", r.dir, journalOf(name, r.dir)}, args...)...)
+	var line struct{ Service, Outcome string }
+	if err := json.Unmarshal([]byte(out), &line); code != 0 || err != nil {
+		r.t.Fatalf("recover: exit code %d, %q %s", code, out, errs)
+	}
+	if again, errs, code := run(r.t, "recover", "--dir", r.dir, journalOf(name, r.dir)); code != 0 || again != "" {
+		r.t.Fatalf("recover again: exit code %d, %q %s", code, again, errs)
+	}
+	return line.Outcome
+}
+
 // A client is killed with a call on its way, which reaches the replicas long after: what becomes of it is what the client's
 // policy promises.
 func TestKilledClient(t *testing.T) {
 	r := up(t, "--app", "kv")
 	l, direct := newLines(r), r.dial()
 	defer direct.Close()
-	for _, name := range []string{"none", "reincarnation", "gentle", "expiration"} {
+	for _, name := range []string{"none", "reincarnation", "gentle", "expiration", "extermination", "finish"} {
 		t.Run(name, func(t *testing.T) {
 			key := "orphan of " + name
 			c := l.caller(t, name)
@@ -254,6 +273,19 @@ func TestKilledClient(t *testing.T) {
 				passTime(t, direct, graceTime)
 			case "expiration":
 				passTime(t, direct, graceTime)
+			case "extermination":
+				if got := r.recover(name, "--exterminate"); got != "not executed" {
+					t.Fatalf("the journal's operation is %s", got)
+				}
+			case "finish":
+				if got := r.recover(name); got != "executed" || !has(t, direct, key) {
+					t.Fatalf("the journal's operation is %s", got)
+				}
+				// What arrives late is the same operation.
+				_, err := direct.Invoke(context.Background(), kv.Delete([]byte(key)))
+				if err != nil {
+					t.Fatal(err)
+				}
 			}
 			l.arrive()
 			if name == "none" {

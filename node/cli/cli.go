@@ -104,7 +104,7 @@ func (p *Program) Execute(ctx context.Context, args []string, stdin io.Reader, s
 }
 
 // ownCommands are the names that the command of a service cannot have.
-var ownCommands = []string{"up", "launch", "down", "logs", "status", "run", "init", "keys", "manifest", "invoke", "query", "discover", "shell", "selftest", "gateway", "receipt", "version", "help"}
+var ownCommands = []string{"up", "launch", "down", "logs", "status", "run", "init", "keys", "manifest", "invoke", "query", "discover", "shell", "recover", "selftest", "gateway", "receipt", "version", "help"}
 
 // check refuses a program that cannot work, whose author made a mistake.
 func (p *Program) check() error {
@@ -185,7 +185,7 @@ func (p *Program) root() *cobra.Command {
 	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Show the help of a command", RunE: help})
 	root.AddCommand(p.upCommand(), p.downCommand(), p.logsCommand(), p.statusCommand(),
 		p.runCommand(), p.initCommand(), p.keysCommand(), p.manifestCommand(),
-		p.invokeCommand(), p.queryCommand(), p.shellCommand(), p.discoverCommand(), p.selfTestCommand(), p.gatewayCommand(), p.receiptCommand(), p.versionCommand())
+		p.invokeCommand(), p.queryCommand(), p.shellCommand(), p.recoverCommand(), p.discoverCommand(), p.selfTestCommand(), p.gatewayCommand(), p.receiptCommand(), p.versionCommand())
 	for _, s := range p.Services {
 		if s.Commands != nil {
 			root.AddCommand(p.serviceCommand(s))

@@ -9,13 +9,14 @@ import (
 	"github.com/baluarte-bft/baluarte/node/client"
 )
 
-// AddCallFlags gives a command that invokes operations the flags --semantics, --instance and --grace, see docs/calls.md.
+// AddCallFlags gives a command that invokes operations the flags --semantics, --instance, --grace and --journal, see docs/calls.md.
 func (s *Session) AddCallFlags(cmd *cobra.Command) {
 	s.semantics = client.ExactlyOnce.String()
 	cmd.Flags().StringVar(&s.semantics, "semantics", s.semantics,
 		"how often it is executed if messages are lost: exactly-once, at-most-once, at-least-once or maybe")
 	cmd.Flags().StringVar(&s.instance, "instance", "", "end what older clients of this key and name have left outstanding")
 	cmd.Flags().DurationVar(&s.grace, "grace", 0, "with --instance: only if nothing new is heard of them within this time")
+	cmd.Flags().StringVar(&s.journal, "journal", "", "write the operation to this file before it is sent, see the command recover; first finish what is outstanding in it")
 }
 
 // callOptions are those of the call.
@@ -31,7 +32,10 @@ func (s *Session) callOptions() ([]client.CallOption, error) {
 }
 
 // claims are options of the client that makes the call; none if it may be any.
-func (s *Session) claims() ([]client.Option, error) {
+func (s *Session) claims() (opts []client.Option, err error) {
+	if s.journal != "" {
+		opts = append(opts, client.Journal(s.journal, client.Finish))
+	}
 	switch {
 	case s.instance == "" && s.grace != 0:
 		return nil, usage("--grace needs --instance")
@@ -40,11 +44,11 @@ func (s *Session) claims() ([]client.Option, error) {
 	case s.grace != 0 && s.grace < client.MinGrace:
 		return nil, usage("--grace %v: it must be at least %v", s.grace, client.MinGrace)
 	case s.grace != 0:
-		return []client.Option{client.GentleInstance(s.instance, s.grace)}, nil
+		opts = append(opts, client.GentleInstance(s.instance, s.grace))
 	case s.instance != "":
-		return []client.Option{client.Instance(s.instance)}, nil
+		opts = append(opts, client.Instance(s.instance))
 	}
-	return nil, nil
+	return opts, nil
 }
 
 // unknownOutcome says what may have become of an operation without an answer.

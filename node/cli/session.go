@@ -29,6 +29,7 @@ type Session struct {
 	semantics  string // of --semantics; empty: the command has no such flag
 	instance   string
 	grace      time.Duration
+	journal    string
 }
 
 // addFlags gives a command the flags of every call.

@@ -235,6 +235,9 @@ func (c *Client) beginTraced(frame []byte, consistency Consistency, opts bft.Cal
 
 // enter gives a request its id.
 func (c *Client) enter(r request, done func([]byte, error)) (bft.CallID, error) {
+	if err := c.journalFailure(); err != nil {
+		return 0, err
+	}
 	c.mu.Lock()
 	switch {
 	case c.closed:

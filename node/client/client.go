@@ -35,7 +35,9 @@ type Options struct {
 	// active one, see Client.Replier; with many clients and large results that one's network may be what is short.
 	SpreadRepliers bool
 
-	claims claims
+	claims   claims
+	journal  string // a path; empty: none
+	recovery Recovery
 }
 
 // Option changes Options.
@@ -70,6 +72,7 @@ type Client struct {
 	at       receipt.Name         // of that too: where the operation was executed whose call it ends
 	net      *transport.Client
 	opts     callOptions
+	journal  *journal // or nil; its file is of the goroutine run
 	maxCalls int
 	maxOp    int
 	start    time.Time
@@ -178,12 +181,15 @@ func newClient(manifest *config.Manifest, key *crypto.PrivateKey, o Options) (*C
 	ahead := bft.Time(manifest.Protocol.SessionAhead)
 	def := bft.DefaultClientConfig()
 	cfg.MaxIdle, cfg.OpenWithin = min(def.MaxIdle, ahead/4), min(def.OpenWithin, ahead/2)
-	if o.Ephemeral && cfg.Claim.Instance == "" {
-		cfg.OpenWithin = 0 // the shorter default; of an instance, the time of opening tells the older from the newer
+	if o.Ephemeral && cfg.Claim.Instance == "" && o.journal == "" {
+		// The shorter default. Of an instance, the time of opening tells the older from the newer; what a journal has must
+		// be known for longer.
+		cfg.OpenWithin = 0
 	}
 	if _, err := rand.Read(cfg.Seed[:]); err != nil {
 		return nil, fmt.Errorf("client: no randomness: %w", err)
 	}
+	cfg.Journal = o.journal != ""
 	core, err := bft.NewClient(cfg)
 	if err != nil {
 		return nil, err
@@ -199,11 +205,15 @@ func newClient(manifest *config.Manifest, key *crypto.PrivateKey, o Options) (*C
 	for id := range bft.ReplicaID(n) {
 		core.ReplicaDown(id)
 	}
+	if err := c.openJournal(o.journal, o.recovery); err != nil {
+		return nil, err
+	}
 	// State and Receive only touch what mu guards, and wait for net where they need it.
 	c.mu.Lock()
 	c.net, err = c.connect()
 	c.mu.Unlock()
 	if err != nil {
+		c.closeJournal()
 		return nil, err
 	}
 	c.replier.Store(int32(core.Replier()))
@@ -290,5 +300,6 @@ func (c *Client) Close() error {
 	c.mu.Unlock()
 	<-c.stopped
 	c.net.Close()
+	c.closeJournal()
 	return nil
 }

@@ -167,6 +167,9 @@ func (c *Client) serve(core *bft.Client, a *apart, freed []uint32) []uint32 {
 		if !ok {
 			return freed
 		}
+		if a == nil && !c.note(&ready) {
+			ready.Messages = nil
+		}
 		for _, m := range ready.Messages {
 			if m.To != bft.Everyone {
 				c.net.Send(int(m.To), c.traces.wrap(int(m.To), &m))
