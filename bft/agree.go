@@ -1,6 +1,9 @@
 package bft
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // The normal case (OSDI'99 §4.2): pre-prepare, prepare, commit.
 
@@ -414,6 +417,11 @@ func (r *Replica) onExecuted(x *Executed) {
 	}
 	r.executed, r.time = x.Seq, x.Time
 	if s := r.slots[x.Seq]; s != nil {
+		for _, b := range s.bundles {
+			if p := r.pool.all[b.Digest]; p != nil && p.heardAgain && !slices.Contains(x.Void, b.Digest) {
+				r.out.replay = append(r.out.replay, b)
+			}
+		}
 		r.pool.executed(s.bundles, x)
 		// Progress of the view itself, not of what it inherited, lets the back-off shrink (rule 11).
 		if s.pre != nil && s.pre.view == r.view && !s.inO && !r.changing && len(x.Void) == 0 {

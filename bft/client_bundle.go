@@ -303,7 +303,7 @@ func (c *Client) onReply(from ReplicaID, frame []byte) error {
 		c.notFinal(b)
 	default:
 		c.judgeReplier(b, key, results)
-		c.learn(b, key)
+		c.learn(b, from, key)
 		c.accept(i, m.Session, results)
 	}
 	return nil

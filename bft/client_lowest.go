@@ -31,12 +31,7 @@ func (c *Client) elect() {
 	if active&^c.failed == 0 {
 		c.failed = 0
 	}
-	shunned := uint64(0)
-	for i := range c.asked.shunned {
-		if c.asked.sent < c.asked.shunned[i].until {
-			shunned |= 1 << i
-		}
-	}
+	shunned := c.asked.unfit()
 	for _, set := range [...]uint64{active &^ c.failed &^ shunned, active &^ c.failed, c.up} {
 		if set != 0 {
 			c.replier = ReplicaID(bits.TrailingZeros64(set))

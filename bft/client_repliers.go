@@ -12,6 +12,10 @@ import (
 const (
 	// allAskedEach: one in so many bundles asks all, which shows who answers first and how long that takes.
 	allAskedEach = 64
+	// lateInARow is how many bundles in a row one may be the last to answer, each time late, and still be chosen.
+	lateInARow = 8
+	// forgivenEach is how many bundles it takes for one failure to be forgotten.
+	forgivenEach = 1024
 	// replyPatience is the multiple of that time after which all are asked, and replyFloor is added to it.
 	replyPatience = 4
 	replyFloor    = 10 * Millisecond
@@ -26,6 +30,9 @@ type repliers struct {
 	// took is how long bundles take whose answer all were asked for, smoothed; 0: not known.
 	took    Time
 	shunned []shunned // by replica
+	// last was the last of those asked to answer, late times in a row.
+	last ReplicaID
+	late int
 }
 
 // shunned is until how many bundles were sent a replica is not chosen again, and how often it failed.
@@ -34,13 +41,29 @@ type shunned struct {
 	failures uint
 }
 
+// unfit are those that are shunned now.
+func (p *repliers) unfit() (who uint64) {
+	for i := range p.shunned {
+		if p.sent < p.shunned[i].until {
+			who |= 1 << i
+		}
+	}
+	return who
+}
+
 // all is the set of all replicas.
 func (c *Client) all() uint64 { return ^uint64(0) >> (64 - c.cfg.N) }
 
 // choose decides who shall answer a bundle that leaves now.
 func (c *Client) choose(b *sentBundle) {
 	p := &c.asked
-	p.sent++
+	if p.sent++; p.sent%forgivenEach == 0 {
+		for i := range p.shunned {
+			if x := &p.shunned[i]; x.failures > 0 && p.sent >= x.until {
+				x.failures--
+			}
+		}
+	}
 	c.elect()
 	if !c.isUp(c.replier) {
 		c.rotate(c.replier)
@@ -76,8 +99,16 @@ func (c *Client) widen(b *sentBundle) {
 		}
 	}
 	if cast != 0 { // else it is the cluster that is slow
-		c.shun(b.asked &^ cast)
+		late := b.asked &^ cast
+		if lost := late &^ c.up; lost != 0 { // that is why, and the others had no time
+			late = lost
+		}
+		c.shun(late)
 		b.blamed = true
+	}
+	if b.matched { // f+1 agree, and the replier owes the results in full (rule 28)
+		c.shun(1 << b.replier)
+		c.rotate(b.replier)
 	}
 	c.asked.set = 0
 	silent := c.all() &^ b.asked
@@ -116,8 +147,24 @@ func (c *Client) shun(who uint64) {
 	}
 }
 
-// learn takes from an accepted bundle who answers well.
-func (c *Client) learn(b *sentBundle, key voteKey) {
+// punctual has one shunned that is always the last of those asked, and answers just before its time is over.
+func (c *Client) punctual(from ReplicaID, took Time) {
+	p := &c.asked
+	switch {
+	case took <= 2*p.took+replyFloor/4:
+		p.late = 0
+		return
+	case from != p.last:
+		p.last, p.late = from, 0
+	}
+	if p.late++; p.late >= lateInARow {
+		p.late, p.set = 0, 0
+		c.shun(1 << from)
+	}
+}
+
+// learn takes from a bundle that is accepted, as from answered last, who answers well.
+func (c *Client) learn(b *sentBundle, from ReplicaID, key voteKey) {
 	p := &c.asked
 	wrong := uint64(0)
 	for i := range b.votes {
@@ -126,26 +173,29 @@ func (c *Client) learn(b *sentBundle, key voteKey) {
 		}
 	}
 	c.shun(wrong)
-	if b.asked != c.all() || b.retried {
+	took := c.now - b.sentAt
+	if b.retried {
 		return
 	}
-	switch took := c.now - b.sentAt; {
+	if b.asked != c.all() {
+		c.punctual(from, took)
+		return
+	}
+	switch {
 	case b.blamed: // it is not what others take
+	case took < p.took:
+		p.took -= (p.took - took) / 2
 	case p.took == 0:
 		p.took = took
 	default:
 		p.took += (took - p.took) / 8
 	}
-	p.set = 0
-	for i := range p.shunned {
-		if b.quick>>i&1 != 0 && p.sent < p.shunned[i].until {
-			return
-		}
+	if p.set = c.best(b.quick, b.votes); p.set == 0 {
+		return
 	}
-	p.set = b.quick
 	switch v := &b.votes[c.replier]; {
 	case p.set>>c.replier&1 != 0:
-	case c.cfg.Lowest || v.cast && v.key == key: // it was not the first, but did its part, or has yet to show it
+	case p.unfit()>>c.replier&1 == 0 && (c.cfg.Lowest || v.cast && v.key == key): // it was not the first, but did its part, or has yet to show it
 		p.set = c.withReplier(p.set)
 	default: // clients differ, which spreads the load of full results
 		rest := p.set
@@ -154,6 +204,22 @@ func (c *Client) learn(b *sentBundle, key voteKey) {
 		}
 		c.replier = ReplicaID(bits.TrailingZeros64(rest))
 	}
+}
+
+// best is f+1 replicas that are not shunned: those in quick, or in place of others of them such as have not answered
+// yet; 0 if there are not so many.
+func (c *Client) best(quick uint64, votes []resultVote) uint64 {
+	shunned := c.asked.unfit()
+	set := quick &^ shunned
+	for i := range votes {
+		if bit := uint64(1) << i; bits.OnesCount64(set) < c.need && !votes[i].cast && bit&c.up&c.fit&^shunned != 0 {
+			set |= bit
+		}
+	}
+	if bits.OnesCount64(set) < c.need {
+		return 0
+	}
+	return set
 }
 
 // alike is the set of those who said the same.

@@ -74,7 +74,10 @@ type pending struct {
 	born   Time
 	seq    Seq  // of the accepted proposal that covers it; 0: none
 	again  bool // to be ordered though it was executed, see onRequest
-	voids  int  // how often it was ordered in vain, see afterVoid
+	// heardAgain: its client repeated it, perhaps asking this replica only now, and after its execution, of which the
+	// core has not heard.
+	heardAgain bool
+	voids      int // how often it was ordered in vain, see afterVoid
 }
 
 // stage is a list of bundles, the one that has waited longest at its head. The links stand in the bundles' own entries.
@@ -154,6 +157,8 @@ func (r *Replica) onRequest(u *Unverified, q *request) error {
 		if q.heard && !p.heard {
 			p.heard = true
 			r.retrySoon()
+		} else if q.heard {
+			p.heardAgain = true
 		}
 		return ErrNotRelevant
 	}

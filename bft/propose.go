@@ -122,7 +122,7 @@ func (p *pool) batch(cfg *Config, r *Replica) ([]Digest, []*Bundle) {
 	p.turn++
 	d := &draft{cfg: cfg, share: max(1, cfg.MaxBatchOps/max(1, len(p.clients))), turn: p.turn,
 		taken: make(map[ClientID]int, min(len(p.clients), cfg.MaxBatchOps))}
-	if p.waiting > cfg.MaxBatchOps || p.waitingBytes > cfg.MaxBatchBytes {
+	if p.waiting > cfg.MaxBatchOps || p.waitingBytes > cfg.MaxBatchBytes || len(p.all) > maxFetchDigests {
 		p.takeInTurn(d, r)
 	} else {
 		p.takeByArrival(d, r)

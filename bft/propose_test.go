@@ -1,6 +1,9 @@
 package bft
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 // Strangers who keep coming do not keep a client from its turn, nor does one who asked for much long ago: in a batch
 // without room for all, whoever was served longest ago is first, and newcomers join at the end.
@@ -39,5 +42,36 @@ func TestBatchTurnsOutlastNewcomers(t *testing.T) {
 	}
 	if at[second] == 0 || at[second] > 8 {
 		t.Errorf("the second one as number %d, behind newcomers", at[second])
+	}
+}
+
+// A batch holds so many bundles, whatever their operations: where that is the bound, clients take turns too.
+func TestBatchTurnsWhereBundlesAreTheBound(t *testing.T) {
+	r := &Replica{}
+	p := &r.pool
+	p.init()
+	cfg := DefaultConfig()
+	made := 0
+	ask := func(client byte) Digest {
+		made++
+		x := p.keep(&Bundle{Client: ClientID{client}, Digest: Digest{byte(made), byte(made >> 8)}, Ops: [][]byte{nil}}, Time(made))
+		x.valid = true
+		return x.bundle.Digest
+	}
+	for range 4000 {
+		ask(1)
+	}
+	other := ask(2)
+	for k := 1; ; k++ {
+		ids, _ := p.batch(&cfg, r)
+		if slices.Contains(ids, other) {
+			if k > 2 {
+				t.Errorf("another client's only bundle is in batch %d", k)
+			}
+			return
+		}
+		for _, id := range ids {
+			p.drop(p.all[id])
+		}
 	}
 }

@@ -477,3 +477,37 @@ func TestRule26ClientsTakeTurns(t *testing.T) {
 		}
 	}
 }
+
+// A replica that a client asks between its execution of a bundle and its core's hearing of that answers too: its host has
+// let go of whom to answer.
+func TestRule28AskedAfterExecution(t *testing.T) {
+	c := newCluster(t, 4, nil)
+	h, b, repeated := c.hosts[2], c.bundle(counter.Add(1)), false
+	h.watch = func(r *bft.Ready) {
+		for _, batch := range r.Execute {
+			for _, x := range batch.Bundles {
+				if x.Digest != b.Digest || repeated {
+					continue
+				}
+				repeated = true
+				u, err := h.checker.FromClient(b.Client, bft.RequestFrame(b, bft.Everyone))
+				must(t, err)
+				v, err := h.checker.Verify(u, c.ring)
+				must(t, err)
+				_ = h.replica.Step(v)
+			}
+		}
+	}
+	c.give(b)
+	c.settle()
+	c.mustAnswer(b.First, 3*bft.Second)
+	again := 0
+	for _, x := range h.replays {
+		if x.Digest == b.Digest {
+			again++
+		}
+	}
+	if !repeated || again != 1 {
+		t.Errorf("repeated %v, answered %d times afterwards", repeated, again)
+	}
+}

@@ -27,6 +27,7 @@ type demand struct {
 
 	mu        sync.Mutex
 	tallies   map[tallied]uint64 // bit i: member i
+	said      map[topic]uint64   // bit i: member i has voted, whatever for
 	held, old []heldBack
 }
 
@@ -38,6 +39,12 @@ type tallied struct {
 	digest bft.Digest
 }
 
+// topic is what a member has one vote on that the core takes, the first one; only that counts.
+type topic struct {
+	phase bft.Phase
+	seq   bft.Seq
+}
+
 type heldBack struct {
 	from int
 	size int
@@ -45,7 +52,7 @@ type heldBack struct {
 }
 
 func newDemand(core *bft.Config) *demand {
-	return &demand{self: core.Self, n: core.N(), quorum: bft.Quorum(core.N()), tallies: make(map[tallied]uint64)}
+	return &demand{self: core.Self, n: core.N(), quorum: bft.Quorum(core.N()), tallies: make(map[tallied]uint64), said: make(map[topic]uint64)}
 }
 
 // needs tells whether votes of a member are to be verified now, and holds them back if not.
@@ -69,10 +76,31 @@ func (d *demand) needs(from, size int, u *bft.Unverified, view bft.View) bool {
 	}
 	if len(d.tallies) < demandTallies {
 		u.Votes(func(v bft.View, phase bft.Phase, seq bft.Seq, digest bft.Digest) {
-			d.tallies[tallied{v, phase, seq, digest}] |= bit
+			t, about := tallied{v, phase, seq, digest}, topic{phase, seq}
+			switch {
+			case phase == bft.PhasePrepare && bft.Primary(v, d.n) == bft.ReplicaID(from): // it never counts (rule 1)
+			case d.said[about]&bit == 0:
+				d.said[about] |= bit
+				d.tallies[t] |= bit
+			case d.tallies[t]&bit == 0: // it says two things: the core may have taken either
+				for other := range d.tallies {
+					if other.phase == phase && other.seq == seq {
+						d.tallies[other] &^= bit
+					}
+				}
+			}
 		})
 	}
 	return true
+}
+
+// forget no longer counts on a member: a vote of it does not hold, or was dropped.
+func (d *demand) forget(from int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for t := range d.tallies {
+		d.tallies[t] &^= 1 << from
+	}
 }
 
 // release returns all that is held back: a vote that was counted on does not hold.
@@ -93,7 +121,13 @@ func (d *demand) tick(committed bft.Seq) []heldBack {
 			delete(d.tallies, t)
 		}
 	}
+	for t := range d.said {
+		if t.seq <= committed {
+			delete(d.said, t)
+		}
+	}
 	if len(d.tallies) >= demandTallies {
+		clear(d.said)
 		clear(d.tallies) // what is counted anew is verified once more than needed
 	}
 	out := d.old

@@ -7,7 +7,7 @@ import (
 	"github.com/baluarte-bft/baluarte/bft/bftpb"
 )
 
-// voteFrame is a member's Votes message as it stands on the wire.
+// voteFrame is a member's Votes message as it stands on the wire, for proposals that go by their numbers.
 func (r *rig) voteFrame(member int, view bft.View, phase bft.Phase, seqs ...bft.Seq) []byte {
 	r.t.Helper()
 	pb := bftpb.Votes{View: uint64(view)}
@@ -15,6 +15,22 @@ func (r *rig) voteFrame(member int, view bft.View, phase bft.Phase, seqs ...bft.
 		digest := bft.Digest{byte(s)}
 		pb.Votes = append(pb.Votes, &bftpb.Vote{Phase: uint32(phase), Seq: uint64(s), Digest: digest[:]})
 	}
+	return r.signedVotes(member, &pb)
+}
+
+// votesFor is a vote of view 0 for a proposal, as it comes from the channel.
+func (r *rig) votesFor(n *Node, member int, phase bft.Phase, seq bft.Seq, digest bft.Digest) *bft.Unverified {
+	r.t.Helper()
+	u, err := n.checker.FromPeer(bft.ReplicaID(member), r.signedVotes(member,
+		&bftpb.Votes{Votes: []*bftpb.Vote{{Phase: uint32(phase), Seq: uint64(seq), Digest: digest[:]}}}))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return u
+}
+
+func (r *rig) signedVotes(member int, pb *bftpb.Votes) []byte {
+	r.t.Helper()
 	payload, err := pb.MarshalVT()
 	if err != nil {
 		r.t.Fatal(err)
@@ -137,4 +153,33 @@ func TestForgedVotesHoldNothingUp(t *testing.T) {
 		now := n.verifier.Stats()
 		return now.Claims >= before.Claims+2 && now.Invalid == before.Invalid+1
 	})
+}
+
+// Who is found out, or says two things, or has no vote, is not counted on.
+func TestVotesThatCannotBeCountedOn(t *testing.T) {
+	r := newRig(t, 4, nil)
+	r.hostile = true
+	r.start(0, 1, 2)
+	r.untilActive(0, 1, 2)
+	n, core := r.nodes[1], r.coreOf(1)
+	forged := r.voteFrame(3, 0, bft.PhasePrepare, 5)
+	forged[len(forged)-1] ^= 1
+	handler{n}.FromPeer(3, forged)
+	r.until("the forger is found out", func() bool { return n.peers[3].invalid.Load() == 1 })
+	if !n.demand.needs(2, 1, r.voteOf(n, 2, 0, bft.PhasePrepare, 5), 0) {
+		t.Error("the honest vote waits for one that does not hold")
+	}
+	d := newDemand(&core)
+	d.needs(0, 1, r.voteOf(n, 0, 0, bft.PhasePrepare, 7), 0)
+	if !d.needs(2, 1, r.voteOf(n, 2, 0, bft.PhasePrepare, 7), 0) {
+		t.Error("a backup's prepare waits because the primary sent one")
+	}
+	d = newDemand(&core)
+	d.needs(3, 1, r.votesFor(n, 3, bft.PhasePrepare, 7, bft.Digest{1}), 0)
+	d.needs(3, 1, r.votesFor(n, 3, bft.PhasePrepare, 7, bft.Digest{2}), 0)
+	for _, digest := range []bft.Digest{{1}, {2}} {
+		if !d.needs(2, 1, r.votesFor(n, 2, bft.PhasePrepare, 7, digest), 0) {
+			t.Errorf("the vote for %d waits for one of a member that says two things", digest[0])
+		}
+	}
 }

@@ -125,6 +125,7 @@ func (n *Node) accept(id, size int, u *bft.Unverified, valid []bool) {
 	if err != nil {
 		n.accuse(id, err)
 		if u.Type() == bft.TypeVotes {
+			n.demand.forget(id)
 			n.verifyVotes(n.demand.release())
 		}
 		return
