@@ -115,7 +115,7 @@ func (c *Client) retryQueries() {
 			c.failedReplier(q.replier, q.votes)
 			q.replier = Everyone
 			q.backoff = min(2*q.backoff, c.cfg.MaxRetry)
-			q.retryAt = c.now + q.backoff
+			q.sentAt, q.retryAt = c.now, c.now+q.backoff
 			c.send(Everyone, q.frame(), q.calls)
 		}
 	}
@@ -204,8 +204,13 @@ func (c *Client) count(i int, key voteKey) {
 			best = max(best, bits.OnesCount64(alike(q.votes, q.votes[r].key)))
 		}
 	}
-	if best+silent < need && c.answered(q) >= need {
+	switch {
+	case c.answered(q) < need:
+	case best+silent < need:
 		c.contended(q)
+	default: // who is silent, and may be faulty, gets as long again as the others took
+		q.retryAt = min(q.retryAt, patience(q.sentAt, c.now))
+		c.wakeAt(q.retryAt)
 	}
 }
 
@@ -263,7 +268,7 @@ func (c *Client) contended(q *sentQuery) bool {
 		c.dropQuery(c.findQuery(q.id))
 		return true
 	}
-	q.paused, q.replier = true, Everyone
+	q.paused, q.replier, q.backoff = true, Everyone, c.cfg.RetryAfter // nothing was lost
 	q.retryAt = c.now + contendedBackoff<<min(q.tries-1, 6)
 	c.wakeAt(q.retryAt)
 	return false

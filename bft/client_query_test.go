@@ -178,6 +178,34 @@ func TestContentionWithSilentReplica(t *testing.T) {
 	}
 }
 
+// Where enough have answered, though not alike, a silent one gets as long again as they took, also after a loss that made
+// the client patient.
+func TestRule27SilentOnesAreNotWaitedForLong(t *testing.T) {
+	r := newRig(t, rigConfig(4))
+	r.query(1, "q", Linearizable)
+	for range 4 { // all is lost
+		r.tick(0)
+		r.tick(4 * Second)
+	}
+	for range 3 {
+		tries := len(r.queries)
+		q := r.lastQuery()
+		r.tick(2 * Millisecond)
+		for id := range ReplicaID(3) {
+			r.answer(id, q, string('0'+rune(id&1)))
+		}
+		r.tick(2*Millisecond + replyFloor)
+		r.tick(64 * Millisecond)
+		if len(r.queries) != tries+1 || r.lastQuery().ID == q.ID {
+			t.Fatalf("%d queries, %d before", len(r.queries), tries)
+		}
+	}
+	for id := range ReplicaID(3) {
+		r.answer(id, r.lastQuery(), "v")
+	}
+	r.want(1, "v")
+}
+
 // A replica's refusal is no answer. A read that too few answer is repeated under its id, so that
 // late answers count, and ends at its deadline with what is known.
 func TestReadsThatTooFewAnswer(t *testing.T) {

@@ -15,6 +15,7 @@ const (
 )
 
 var clientParts = []part{
+	{name: "configuration", fields: []string{"cfg.Claim.Instance"}, why: "it is the host's"},
 	{name: "waiting", fields: []string{"waiting.items", "reads"}},
 	{name: "sent", fields: []string{"bundles", "spare"}},
 	{name: "queries", fields: []string{"queries"}},
