@@ -22,6 +22,9 @@ import (
 
 var allSemantics = []client.Semantics{client.ExactlyOnce, client.AtMostOnce, client.AtLeastOnce, client.Maybe}
 
+// roundedUp is more than deadlines are rounded up by.
+const roundedUp = 200 * time.Millisecond
+
 // callEnds is how long calls wait in these tests that may end without an answer.
 const callEnds = 1500 * time.Millisecond
 
@@ -251,7 +254,15 @@ func TestLostRequest(t *testing.T) {
 		call := add(c, s)
 		want := int64(0)
 		switch s {
-		case client.AtMostOnce, client.Maybe:
+		case client.AtMostOnce:
+			call.end(t, client.ErrOutcomeUnknown)
+			// What a connection still holds may arrive when it is back: too late, once the agreed time is that of the deadline.
+			for end := time.Now().Add(roundedUp); time.Now().Before(end); {
+				r.value(direct)
+			}
+			r.value(direct)
+			l.lose(false, false)
+		case client.Maybe:
 			call.end(t, client.ErrOutcomeUnknown)
 			l.lose(false, false)
 		case client.ExactlyOnce, client.AtLeastOnce:
@@ -265,7 +276,11 @@ func TestLostRequest(t *testing.T) {
 		if _, err := c.Invoke(context.Background(), counter.Get()); err != nil {
 			t.Fatal(err)
 		}
-		if added := r.value(direct) - before; added != want && !(s == client.AtLeastOnce && added > want) {
+		added := r.value(direct) - before
+		if s == client.Maybe && added == 1 {
+			continue // it arrived late
+		}
+		if added != want && !(s == client.AtLeastOnce && added > want) {
 			t.Errorf("%v: added %d, want %d", s, added, want)
 		}
 	}
