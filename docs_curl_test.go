@@ -2,6 +2,7 @@ package baluarte_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,24 +16,50 @@ import (
 	"time"
 )
 
+// curlCall is what the options of one call of curl say.
+type curlCall struct {
+	method, url, output, write string
+	body                       []byte
+	include, failing           bool
+	patience                   time.Duration
+	header                     http.Header
+}
+
+// curlError is what ends curl, with its exit code.
+type curlError struct {
+	code int
+	text string
+}
+
+func (e *curlError) Error() string { return fmt.Sprintf("curl: (%d) %s", e.code, e.text) }
+
+func curlFails(code int, format string, a ...any) error {
+	return &curlError{code, fmt.Sprintf(format, a...)}
+}
+
 // standInCurl does what curl does with the options that the documents use, for machines that have none. It returns the
 // exit code.
 func standInCurl(args []string, stdout, stderr io.Writer) int {
-	fail := func(code int, format string, a ...any) int {
-		fmt.Fprintf(stderr, "curl: (%d) %s\n", code, fmt.Sprintf(format, a...))
-		return code
+	call := &curlCall{patience: 30 * time.Second, header: http.Header{"User-Agent": {"curl"}, "Accept": {"*/*"}}}
+	err := call.parse(args)
+	if err == nil {
+		err = call.do(stdout)
 	}
-	method, url, output, write := "", "", "", ""
-	var body []byte
-	include, failing, patience := false, false, 30*time.Second
-	header := http.Header{"User-Agent": {"curl"}, "Accept": {"*/*"}}
+	var e *curlError
+	if errors.As(err, &e) {
+		fmt.Fprintln(stderr, e)
+		return e.code
+	}
+	return 0
+}
+
+func (c *curlCall) parse(args []string) error {
 	for len(args) > 0 {
-		option := args[0]
+		option, value := args[0], ""
 		args = args[1:]
-		value := ""
 		if slices.Contains([]string{"-X", "-H", "-d", "--data-binary", "-T", "-o", "-w", "--max-time"}, option) {
 			if len(args) == 0 {
-				return fail(2, "option %s: requires parameter", option)
+				return curlFails(2, "option %s: requires parameter", option)
 			}
 			value, args = args[0], args[1:]
 		}
@@ -40,76 +67,86 @@ func standInCurl(args []string, stdout, stderr io.Writer) int {
 		switch option {
 		case "-s", "-S", "-sS", "-sN":
 		case "--max-time":
-			patience, err = time.ParseDuration(value + "s")
+			c.patience, err = time.ParseDuration(value + "s")
 		case "-i":
-			include = true
+			c.include = true
 		case "-f", "-fsS":
-			failing = true
+			c.failing = true
 		case "-X":
-			method = value
+			c.method = value
 		case "-o":
-			output = value
+			c.output = value
 		case "-w":
-			write = strings.NewReplacer(`\n`, "\n").Replace(value)
+			c.write = strings.NewReplacer(`\n`, "\n").Replace(value)
 		case "-H":
 			name, content, _ := strings.Cut(value, ":")
-			header.Set(name, strings.TrimSpace(content))
+			c.header.Set(name, strings.TrimSpace(content))
 		case "-T":
-			body, err = os.ReadFile(value)
-			method = orElse(method, "PUT")
+			c.body, err = os.ReadFile(value)
+			c.method = orElse(c.method, "PUT")
 		case "-d", "--data-binary":
-			body = []byte(value)
-			if file, ok := strings.CutPrefix(value, "@"); ok {
-				body, err = os.ReadFile(file)
-			}
-			method = orElse(method, "POST")
-			if header.Get("Content-Type") == "" {
-				header.Set("Content-Type", "application/x-www-form-urlencoded")
-			}
+			err = c.data(value)
 		default:
-			if strings.HasPrefix(option, "-") || url != "" {
-				return fail(2, "the stand-in for curl does not know %s", option)
+			if strings.HasPrefix(option, "-") || c.url != "" {
+				return curlFails(2, "the stand-in for curl does not know %s", option)
 			}
-			url = option
+			c.url = option
 		}
 		if err != nil {
-			return fail(26, "%v", err)
+			return curlFails(26, "%v", err)
 		}
 	}
-	req, err := http.NewRequest(orElse(method, "GET"), url, bytes.NewReader(body))
-	if err != nil {
-		return fail(3, "%v", err)
+	return nil
+}
+
+// data is the body of a post, or @ and the file that has it.
+func (c *curlCall) data(value string) (err error) {
+	c.body = []byte(value)
+	if file, ok := strings.CutPrefix(value, "@"); ok {
+		c.body, err = os.ReadFile(file)
 	}
-	req.Header = header
-	resp, err := (&http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(req)
+	c.method = orElse(c.method, "POST")
+	if c.header.Get("Content-Type") == "" {
+		c.header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	return err
+}
+
+func (c *curlCall) do(stdout io.Writer) error {
+	req, err := http.NewRequest(orElse(c.method, "GET"), c.url, bytes.NewReader(c.body))
 	if err != nil {
-		return fail(7, "%v", err)
+		return curlFails(3, "%v", err)
+	}
+	req.Header = c.header
+	resp, err := (&http.Client{Timeout: c.patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}).Do(req)
+	if err != nil {
+		return curlFails(7, "%v", err)
 	}
 	defer resp.Body.Close()
-	if failing && resp.StatusCode >= 400 {
-		return fail(22, "The requested URL returned error: %d", resp.StatusCode)
+	if c.failing && resp.StatusCode >= 400 {
+		return curlFails(22, "The requested URL returned error: %d", resp.StatusCode)
 	}
-	if include {
+	if c.include {
 		fmt.Fprintf(stdout, "%s %s\r\n", resp.Proto, resp.Status)
 		_ = resp.Header.Write(stdout)
 		fmt.Fprint(stdout, "\r\n")
 	}
 	out := stdout
-	if output != "" {
-		f, err := os.Create(output)
+	if c.output != "" {
+		f, err := os.Create(c.output)
 		if err != nil {
-			return fail(23, "%v", err)
+			return curlFails(23, "%v", err)
 		}
 		defer f.Close()
 		out = f
 	}
 	if _, err := io.Copy(out, resp.Body); os.IsTimeout(err) {
-		return fail(28, "%v", err)
+		return curlFails(28, "%v", err)
 	} else if err != nil {
-		return fail(18, "%v", err)
+		return curlFails(18, "%v", err)
 	}
-	fmt.Fprint(stdout, strings.ReplaceAll(write, "%{http_code}", fmt.Sprint(resp.StatusCode)))
-	return 0
+	fmt.Fprint(stdout, strings.ReplaceAll(c.write, "%{http_code}", fmt.Sprint(resp.StatusCode)))
+	return nil
 }
 
 func orElse(s, otherwise string) string {

@@ -124,12 +124,6 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, v uint64, l ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), l...)
 	}
-	flag := func(b bool) float64 {
-		if b {
-			return 1
-		}
-		return 0
-	}
 	info := n.info.Load()
 	gauge(descView, float64(info.View))
 	gauge(descExecuted, float64(n.executed.Load()))
@@ -161,6 +155,12 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(descMemberLink, flag(m.LinkBroken), label)
 		count(descMemberMoves, n.watch.peers[i].transitions.Load(), label)
 	}
+	c.channels(gauge, count)
+}
+
+// channels collects what passed the channels of clients and members.
+func (c *nodeCollector) channels(gauge func(*prometheus.Desc, float64, ...string), count func(*prometheus.Desc, uint64, ...string)) {
+	n := c.n
 	net := n.net.Stats()
 	gauge(descClients, float64(net.Clients))
 	count(descClientIn, net.ClientBytesIn)
@@ -182,4 +182,11 @@ func (c *nodeCollector) Collect(ch chan<- prometheus.Metric) {
 		count(descPeerBad, p.invalid.Load(), label)
 		count(descPeerLate, p.late.Load(), label)
 	}
+}
+
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }

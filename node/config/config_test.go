@@ -294,6 +294,9 @@ func limitFields(v any) map[string]string {
 	s := reflect.ValueOf(v)
 	for i := range s.NumField() {
 		name, f := s.Type().Field(i).Name, s.Field(i)
+		if !s.Type().Field(i).IsExported() {
+			continue
+		}
 		switch x := f.Interface().(type) {
 		case time.Duration:
 			fields[name] = Duration(x).String()

@@ -67,34 +67,7 @@ func TestDescriptionHasAllRoutes(t *testing.T) {
 			t.Errorf("%s: operation id %v stands twice, or something is missing", name, id)
 		}
 		ids[op["operationId"]] = true
-		var query, inPath []string
-		headers := 0
-		shared, _ := item["parameters"].([]any)
-		own, _ := op["parameters"].([]any)
-		for _, p := range slices.Concat(shared, own) {
-			switch o := resolve(t, p); o["in"] {
-			case "query":
-				query = append(query, o["name"].(string))
-			case "path":
-				inPath = append(inPath, "{"+o["name"].(string)+"}")
-			case "header":
-				headers++
-			default:
-				t.Errorf("%s: a parameter in %v", name, o["in"])
-			}
-		}
-		want := slices.Sorted(slices.Values(r.params))
-		if slices.Sort(query); !slices.Equal(query, want) {
-			t.Errorf("%s: described with %v, it has %v", name, query, want)
-		}
-		for _, p := range inPath {
-			if !strings.Contains(path, p) {
-				t.Errorf("%s has no %s", name, p)
-			}
-		}
-		if strings.Count(path, "{") != len(inPath) {
-			t.Errorf("%s: of its path %v is described", name, inPath)
-		}
+		headers := checkParameters(t, &r, item, op)
 		if once := slices.Contains(r.params, "receipt") && !r.transfer; (headers == 2) != once {
 			t.Errorf("%s: described with %d headers, may be repeated: %v", name, headers, once)
 		}
@@ -108,6 +81,45 @@ func TestDescriptionHasAllRoutes(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(described)) {
 		t.Errorf("%s is described, and does not exist", name)
 	}
+	checkReferences(t)
+}
+
+// checkParameters compares the described parameters of a route with its own, and returns how many headers are described.
+func checkParameters(t *testing.T, r *route, item, op object) (headers int) {
+	path := strings.Replace(r.pattern, "...", "", 1)
+	name := r.method + " " + path
+	var query, inPath []string
+	shared, _ := item["parameters"].([]any)
+	own, _ := op["parameters"].([]any)
+	for _, p := range slices.Concat(shared, own) {
+		switch o := resolve(t, p); o["in"] {
+		case "query":
+			query = append(query, o["name"].(string))
+		case "path":
+			inPath = append(inPath, "{"+o["name"].(string)+"}")
+		case "header":
+			headers++
+		default:
+			t.Errorf("%s: a parameter in %v", name, o["in"])
+		}
+	}
+	want := slices.Sorted(slices.Values(r.params))
+	if slices.Sort(query); !slices.Equal(query, want) {
+		t.Errorf("%s: described with %v, it has %v", name, query, want)
+	}
+	for _, p := range inPath {
+		if !strings.Contains(path, p) {
+			t.Errorf("%s has no %s", name, p)
+		}
+	}
+	if strings.Count(path, "{") != len(inPath) {
+		t.Errorf("%s: of its path %v is described", name, inPath)
+	}
+	return headers
+}
+
+// checkReferences: every reference leads somewhere.
+func checkReferences(t *testing.T) {
 	var walk func(v any)
 	walk = func(v any) {
 		switch x := v.(type) {
