@@ -21,7 +21,8 @@ var clientParts = []part{
 	{name: "queries", fields: []string{"queries"}},
 	{name: "kept", fields: []string{"kept"}},
 	{name: "repliers", fields: []string{"asked.shunned"}},
-	{name: "outbox", fields: []string{"ready.Sign", "ready.Messages", "ready.Results", "spent.Sign", "spent.Messages", "spent.Results"},
+	{name: "outbox", fields: []string{"ready.Sign", "ready.Messages", "ready.Results", "spent.Sign", "spent.Messages", "spent.Results",
+		"ready.Answered", "ready.Leaving", "spent.Answered", "spent.Leaving"},
 		why: "it is handed to the host, and let go of at the next Ready"},
 }
 
