@@ -50,8 +50,8 @@ func (o *FaultOptions) Validate() error {
 		return fmt.Errorf("%d clients: choose 1 to %d", o.Clients, MaxClients)
 	case o.Depth < 0 || o.Depth > maxDepth:
 		return fmt.Errorf("a depth of %d: choose 1 to %d, or 0 for that of the fault", o.Depth, maxDepth)
-	case o.Clients*o.depth(f) > MaxOutstanding:
-		return fmt.Errorf("%d clients with %d operations outstanding each: at most %d in all are supported", o.Clients, o.depth(f), MaxOutstanding)
+	case o.Clients*o.depth() > MaxOutstanding:
+		return fmt.Errorf("%d clients with %d operations outstanding each: at most %d in all are supported", o.Clients, o.depth(), MaxOutstanding)
 	case o.Nodes < 4 || o.Nodes > 64:
 		return fmt.Errorf("%d nodes: choose 4 to 64", o.Nodes)
 	case o.Delay < 0 || o.Delay > fault.MaxDelay:
@@ -73,12 +73,10 @@ func (o *FaultOptions) Validate() error {
 	return nil
 }
 
-func (o *FaultOptions) depth(f *faultKind) int {
-	switch {
-	case o.Depth > 0:
+// depth is Depth, or the usual one.
+func (o *FaultOptions) depth() int {
+	if o.Depth > 0 {
 		return o.Depth
-	case f.depth > 0:
-		return f.depth
 	}
 	return DefaultOptions().Depth
 }
@@ -142,7 +140,7 @@ var errMoved = errors.New("each time that it was tried the replicas left the pri
 func newFaultRun(o *FaultOptions, share float64) *faultRun {
 	kind, _ := faultNamed(o.Fault)
 	base := DefaultOptions()
-	base.Clients, base.Depth, base.Nodes, base.Program = o.Clients, o.depth(kind), o.Nodes, o.Program
+	base.Clients, base.Depth, base.Nodes, base.Program = o.Clients, o.depth(), o.Nodes, o.Program
 	base.Warmup, base.Duration = o.Warmup, o.Before+o.During+o.After
 	r := &faultRun{run: run{o: &base, result: &Result{}, progress: o.Progress}, fo: o, kind: kind, share: share,
 		out: &FaultResult{Fault: kind.name, Short: kind.short}, delay: o.Delay}

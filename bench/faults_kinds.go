@@ -57,8 +57,6 @@ type faultKind struct {
 	delay func(*config.Manifest) time.Duration
 	// tune chooses it anew when the fault begins, by how the replicas are, unless the caller has chosen.
 	tune func(*faultRun, []replicaReport) time.Duration
-	// depth of the load, or 0 for the usual one.
-	depth int
 	// changes: a view change is to be expected.
 	changes    bool
 	begin, end func(context.Context, *faultRun) error
@@ -81,7 +79,7 @@ var faultKinds = []*faultKind{
 	{name: "pause-backup", short: "a backup stops as it stands, and goes on later", backup: true,
 		begin: pauseVictim, end: resumeVictim, checks: checkBackupLost},
 	{name: "slow-primary", short: "the primary holds each pre-prepare back for as long as backups tolerate", flag: "--pre-prepare-delay",
-		delay: floorDelay, tune: (*faultRun).toleratedDelay, depth: 1024, begin: delayVictim, end: hurryVictim, checks: checkSlowPrimary},
+		delay: floorDelay, tune: (*faultRun).toleratedDelay, begin: delayVictim, end: hurryVictim, checks: checkSlowPrimary},
 	{name: "slow-disk", short: "each sync of the primary's disk takes longer", flag: "--sync-delay",
 		delay: fixed(20 * time.Millisecond), begin: delayVictim, end: hurryVictim},
 	{name: "slow-link", short: "all that the primary sends and receives takes longer on its way", links: true,

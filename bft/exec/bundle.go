@@ -187,7 +187,7 @@ func (m *Machine) open(b *bft.Bundle, ctx *Context) Reply {
 		t.tidy(owner)
 		return refuse(b, StatusNotNow)
 	}
-	if m.passive && m.opensInVain(b, ctx) && (m.ends(b) || m.makeRoom(owner)) {
+	if m.passive && m.opensInVain(b, ctx) && (m.ends(b) || m.replaces(owner, b) || m.makeRoom(owner)) {
 		t.tidy(owner)
 		r := refuse(b, StatusNotNow)
 		r.Void = true

@@ -216,3 +216,16 @@ func void(b *bft.Batch, replies []Reply) []bft.Digest {
 	}
 	return out
 }
+
+// replaces tells whether an opening would end a live session, and so make room for its own.
+func (m *Machine) replaces(owner *client, b *bft.Bundle) bool {
+	if b.Claim == nil || b.Claim.Replace != bft.ReplaceAll || m.table.outdated(b) {
+		return false
+	}
+	for s := owner.live.head; s != nil; s = s.links[inOwner].next {
+		if s.hold != nil && s.hold.instance == b.Claim.Instance {
+			return true
+		}
+	}
+	return false
+}

@@ -114,6 +114,18 @@ func drawMeeting(t *rapid.T, m *Machine) *bft.Bundle {
 	} else {
 		b.Session = bft.SessionID(rapid.Uint64Range(1, uint64(m.table.last)+2).Draw(t, "session"))
 	}
+	if b.Opens() && rapid.Bool().Draw(t, "claims") {
+		b.Claim = &bft.Claim{Instance: rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "instance")}
+		if b.Claim.Instance == "" || rapid.Bool().Draw(t, "leased") {
+			b.Claim.Lease = bft.Time(rapid.IntRange(1, 300).Draw(t, "lease"))
+		}
+		if b.Claim.Instance != "" {
+			b.Claim.Replace = bft.Replacement(rapid.IntRange(0, 2).Draw(t, "replace"))
+			if b.Claim.Replace == bft.ReplaceSilent {
+				b.Claim.Grace = bft.Time(rapid.IntRange(1, 300).Draw(t, "grace"))
+			}
+		}
+	}
 	for range rapid.IntRange(0, 4).Draw(t, "operations") {
 		b.Ops = append(b.Ops, EncodeOp(rapid.SampledFrom([]string{"p", "p", "p", "a", "none"}).Draw(t, "service"), rapid.IntRange(0, 9).Draw(t, "read") == 0, nil))
 	}

@@ -94,7 +94,7 @@ func (f *forecast) session(b *bft.Bundle) *session {
 		s = &copied
 		f.sessions[b.Session] = s
 	}
-	if s.closed || s.owner.key != b.Client {
+	if s.closed || s.owner.key != b.Client || s.hold != nil && len(f.nonces) > 0 {
 		return nil
 	}
 	return s
@@ -103,6 +103,10 @@ func (f *forecast) session(b *bft.Bundle) *session {
 // opens tells whether a bundle is certain to open a session.
 func (f *forecast) opens(b *bft.Bundle) bool {
 	t, key := f.m.table, openingKey{b.Client, b.Nonce}
+	if b.Claim != nil && b.Claim.Instance != "" && f.opened[b.Client] > 0 {
+		f.nonces[key] = true
+		return false
+	}
 	if o := t.openings[key]; o != nil && o.notAfter >= f.now || f.nonces[key] || f.m.mayOpen(b, f.now) != StatusOK {
 		return false
 	}
@@ -114,7 +118,7 @@ func (f *forecast) opens(b *bft.Bundle) bool {
 		openings, live = openings+c.openings, live+c.live.len
 	}
 	return openings < t.limits.OpeningsPerClient && len(t.openings)+all < t.limits.MaxOpenings &&
-		(b.Close || live < t.limits.SessionsPerClient && t.live.len+all < t.limits.MaxSessions)
+		(b.Close || all == 0 && f.m.replacesAny(b) || live < t.limits.SessionsPerClient && t.live.len+all < t.limits.MaxSessions)
 }
 
 // Computed is what the primary made of a plan.
@@ -235,4 +239,10 @@ func (p *Plan) validate(c *plannedCall, update []byte) (err error) {
 		return v.ValidateUpdate(c.ctx, c.op, update)
 	}
 	return nil
+}
+
+// replacesAny tells the same of the first opening of a batch, whose client may be unknown.
+func (m *Machine) replacesAny(b *bft.Bundle) bool {
+	c := m.table.clients[b.Client]
+	return c != nil && m.replaces(c, b)
 }

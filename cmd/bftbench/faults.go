@@ -64,7 +64,7 @@ func faultsCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&list, "list", false, "list the faults")
 	f.IntVar(&o.Clients, "clients", o.Clients, "number of clients, each with its own key and channels")
-	f.IntVar(&o.Depth, "depth", o.Depth, "operations that each client keeps outstanding; 0: what shows the fault best")
+	f.IntVar(&o.Depth, "depth", o.Depth, "operations that each client keeps outstanding; 0: the usual number")
 	f.IntVar(&o.Nodes, "nodes", o.Nodes, "replicas of the cluster")
 	f.DurationVar(&o.Warmup, "warmup", o.Warmup, "time under load before the figures")
 	f.DurationVar(&o.Before, "before", o.Before, "time before the fault")

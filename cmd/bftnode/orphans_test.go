@@ -71,6 +71,14 @@ func call(dir, name string, addresses []string) error {
 	if _, err := c.Invoke(context.Background(), kv.Put([]byte(name+" begins"), nil)); err != nil {
 		return err
 	}
+	for up := 0; up < len(m.Members); { // a line that is held before it is open carries no request
+		up = 0
+		for _, s := range c.Status(context.Background()) {
+			if s.Report != nil {
+				up++
+			}
+		}
+	}
 	fmt.Println("ready")
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
 		op := kv.Put([]byte(lines.Text()), bytes.Repeat([]byte("o"), orphanSize))

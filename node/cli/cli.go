@@ -59,6 +59,7 @@ type Program struct {
 	// closed, or why it failed.
 	Run func(ctx context.Context, r Replica) error
 
+	ctx            context.Context // ends with the first signal
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	kept           *keptClient // of a shell; nil: each command connects
@@ -85,7 +86,7 @@ func Main(p Program) {
 // Execute runs one command line and returns its exit code. Errors are printed to
 // stderr, as one line.
 func (p *Program) Execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	p.stdin, p.stdout, p.stderr = stdin, stdout, stderr
+	p.ctx, p.stdin, p.stdout, p.stderr = ctx, stdin, stdout, stderr
 	if err := p.check(); err != nil {
 		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
 		return CodeFailure

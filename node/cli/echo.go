@@ -31,7 +31,7 @@ standard input. A message has at most %d bytes; one that is not a line of printa
 			text := []byte(args[0])
 			if args[0] == stdinArg {
 				var err error
-				if text, err = io.ReadAll(io.LimitReader(s.program.stdin, echo.MaxText+1)); err != nil {
+				if text, err = io.ReadAll(io.LimitReader(s.program.input(), echo.MaxText+1)); err != nil {
 					return err
 				}
 			}

@@ -31,17 +31,19 @@ const (
 
 // openLocal opens a file to upload.
 func openLocal(path string) (*os.File, error) {
-	f, err := os.Open(path)
+	if path == stdinArg {
+		return nil, usage("a file is read from a name, not from the standard input: give ./- for one that is called so")
+	}
+	info, err := os.Stat(path) // before it is opened: a pipe would wait for somebody to write
 	if err != nil {
 		return nil, fmt.Errorf("%w: name a local file that can be read", err)
 	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file: name one", path)
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file: name one", path)
 	}
+	f, err := os.Open(path)
 	if err != nil {
-		f.Close()
-		return nil, err
+		return nil, fmt.Errorf("%w: name a local file that can be read", err)
 	}
 	return f, nil
 }
@@ -168,6 +170,9 @@ func (c *cabinet) bar(what string, size uint64) *progressbar.ProgressBar {
 
 // checkTarget tells whether a download may be written to a local path.
 func checkTarget(path string, force bool) error {
+	if path == stdinArg {
+		return usage("a file is written to a name, not to the standard output: give ./- for one that is called so")
+	}
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -38,7 +38,7 @@ func (f *codecFlags) decode(p *Program, arg string) ([]byte, error) {
 	op := []byte(arg)
 	if arg == stdinArg {
 		var err error
-		if op, err = io.ReadAll(io.LimitReader(p.stdin, 2*bft.MaxBundleBytes+2)); err != nil {
+		if op, err = io.ReadAll(io.LimitReader(p.input(), 2*bft.MaxBundleBytes+2)); err != nil {
 			return nil, err
 		}
 	}

@@ -55,7 +55,7 @@ func (s *Session) value(arg string) ([]byte, error) {
 	if arg != stdinArg {
 		return []byte(arg), nil
 	}
-	v, err := io.ReadAll(io.LimitReader(s.program.stdin, kv.MaxValue+1))
+	v, err := io.ReadAll(io.LimitReader(s.program.input(), kv.MaxValue+1))
 	if err == nil && len(v) > kv.MaxValue {
 		err = fmt.Errorf("the value is longer than %d bytes: store it in parts", kv.MaxValue)
 	}

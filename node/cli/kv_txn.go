@@ -66,7 +66,7 @@ func (s *Session) readTxn(args []string) (*kv.Txn, error) {
 	place := "argument"
 	if len(args) == 1 && args[0] == stdinArg {
 		args, place = nil, "line"
-		lines := bufio.NewScanner(s.program.stdin)
+		lines := bufio.NewScanner(s.program.input())
 		lines.Buffer(nil, bft.MaxBundleBytes)
 		size := 0
 		for lines.Scan() {

@@ -72,7 +72,7 @@ const maxReceiptFile = 16 << 20
 
 // readReceipt returns the text of a receipt, which may stand within an answer.
 func (p *Program) readReceipt(path string) ([]byte, error) {
-	in := p.stdin
+	in := p.input()
 	if path != stdinArg {
 		f, err := os.Open(path)
 		if err != nil {

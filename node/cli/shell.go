@@ -125,7 +125,7 @@ func (s *Session) shell(ctx context.Context) error {
 	in, inOK := p.stdin.(*os.File)
 	out, outOK := p.stdout.(*os.File)
 	if sh.terminal = inOK && outOK && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(out.Fd())); !sh.terminal {
-		sh.lines = &scriptLines{in: bufio.NewScanner(p.stdin)}
+		sh.lines = &scriptLines{in: bufio.NewScanner(p.input())}
 		p.stdin = scriptInput{}
 		return sh.script(ctx)
 	}

@@ -54,6 +54,9 @@ func TestAFailedTransactionChangesNothing(t *testing.T) {
 	}
 	m.Apply(at(1, 0), kv.PutOn(mine, []byte("leased"), []byte("1")))
 	m.Apply(at(1, 0), kv.Put([]byte("big"), big))
+	for i := 2; i <= 4; i++ {
+		m.Apply(at(1, 0), kv.Put(fmt.Appendf(nil, "big%d", i), big))
+	}
 	m.Apply(at(1, 0), kv.Put([]byte("small"), []byte("1")))
 	put := func(key string, lease uint64) kv.Op {
 		return kv.Op{Kind: kv.OpPut, Key: []byte(key), Value: []byte("new"), Lease: lease}
@@ -68,6 +71,7 @@ func TestAFailedTransactionChangesNothing(t *testing.T) {
 		"another's lease":     {[]kv.Op{put("c", other)}, kv.ErrNotOwner},
 		"too many deletes":    {[]kv.Op{kv.DeletePrefix([]byte("many/"))}, kv.ErrTooLarge},
 		"too much to read":    {[]kv.Op{get("big"), get("a")}, kv.ErrTooLarge},
+		"too much at once":    {[]kv.Op{put("big", 0), put("big", 0), put("big2", 0), put("big3", 0), put("big4", 0)}, kv.ErrTooLarge},
 		"what it put is read": {[]kv.Op{get("a"), get("b"), get("big")}, kv.ErrTooLarge},
 	} {
 		before := saved(t, m)

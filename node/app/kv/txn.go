@@ -17,6 +17,9 @@ const (
 	MaxTxnDeletes = 1000
 	// MaxTxnBytes bounds the values that its Gets return together.
 	MaxTxnBytes = MaxValue
+	// MaxTxnTouched bounds the values that it compares, returns, overwrites and deletes together: all of them are read,
+	// and kept until it is done.
+	MaxTxnTouched = 4 * MaxValue
 )
 
 // Txn is a transaction: if all comparisons hold it does the operations of Then, otherwise those of Else, all at once and in
@@ -235,6 +238,7 @@ type turn struct {
 	before  []before // what it has changed, in that order
 	result  []byte
 	got     int // bytes of values
+	touched int // bytes of records
 	deleted int // by ranges
 }
 
@@ -243,9 +247,12 @@ type before struct{ key, record []byte }
 
 // transact does a transaction.
 func (m *machine) transact(client bft.ClientID, t *Txn) []byte {
-	held := byte(1)
+	held, x := byte(1), &turn{machine: m, client: client}
 	for i := range t.If {
 		record, _ := m.store.Get(t.If[i].Key)
+		if x.touches(record) {
+			return []byte{statusTooLarge}
+		}
 		if !t.If[i].holds(record) {
 			held = 0
 			break
@@ -255,7 +262,6 @@ func (m *machine) transact(client bft.ClientID, t *Txn) []byte {
 	if held == 0 {
 		branch = t.Else
 	}
-	x := &turn{machine: m, client: client}
 	revision, changes := m.revision, len(m.history.changes)
 	m.revision++
 	for i := range branch {
@@ -272,6 +278,12 @@ func (m *machine) transact(client bft.ClientID, t *Txn) []byte {
 	return append(appendNumbers([]byte{statusFound, held}, m.revision), x.result...)
 }
 
+// touches counts a record that was read; true if that is too much.
+func (x *turn) touches(record []byte) bool {
+	x.touched += len(record)
+	return x.touched > MaxTxnTouched
+}
+
 // undo takes back the changes, the last one first.
 func (x *turn) undo() {
 	for i := len(x.before) - 1; i >= 0; i-- {
@@ -282,7 +294,13 @@ func (x *turn) undo() {
 // do does one operation and returns statusFound, or why it cannot be done.
 func (x *turn) do(o *Op) byte {
 	x.result = append(x.result, byte(o.Kind))
+	if o.Kind == OpDeleteRange {
+		return x.deleteRange(o)
+	}
 	record, there := x.store.Get(o.Key)
+	if x.touches(record) {
+		return statusTooLarge
+	}
 	switch o.Kind {
 	case OpPut:
 		if o.Lease != 0 {
@@ -310,8 +328,6 @@ func (x *turn) do(o *Op) byte {
 			x.before = append(x.before, before{o.Key, record})
 			x.remove(o.Key, Deleted)
 		}
-	default:
-		return x.deleteRange(o)
 	}
 	return statusFound
 }
@@ -322,7 +338,7 @@ func (x *turn) deleteRange(o *Op) byte {
 		end = nil
 	}
 	for key, record := range x.store.Scan(o.Key, end) {
-		if x.deleted++; x.deleted > MaxTxnDeletes {
+		if x.deleted++; x.deleted > MaxTxnDeletes || x.touches(record) {
 			return statusTooLarge
 		}
 		x.before = append(x.before, before{bytes.Clone(key), bytes.Clone(record)})
