@@ -123,8 +123,8 @@ func (c *Client) widen(b *sentBundle) {
 	}
 }
 
-// disagree tells whether all who were asked have answered, and more than f of them not alike, so that nothing is to be
-// waited for.
+// disagree tells whether all who were asked have answered, so that nothing is to be waited for where f+1 are not alike, and
+// others are left to ask.
 func (c *Client) disagree(b *sentBundle) bool {
 	for i := range b.votes {
 		if b.asked>>i&1 != 0 && !b.votes[i].cast {

@@ -129,7 +129,7 @@ func (m *Machine) Execute(b *bft.Batch) Outcome {
 	m.table.expire(m.time)
 	m.endSessions()
 	if m.passive {
-		m.updates = m.order(b.Updates)
+		m.updates = m.order(b)
 	}
 	out := Outcome{Replies: make([]Reply, len(b.Bundles))}
 	m.digests = m.digests[:0]

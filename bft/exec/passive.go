@@ -89,8 +89,8 @@ func (e *entry) append(b []byte) []byte {
 // maxEntryHead bounds what an entry has besides its update: bundle and operation below 2^14, and the length.
 const maxEntryHead = 3 + 3 + 5
 
-// decodeUpdates undoes the encoding. The updates point into b.
-func decodeUpdates(b []byte) (base bft.Digest, entries []entry, err error) {
+// decodeUpdates undoes the encoding, of at most some number of updates. They point into b.
+func decodeUpdates(b []byte, most int) (base bft.Digest, entries []entry, err error) {
 	if len(b) <= len(base) {
 		return base, nil, fmt.Errorf("%w: %d bytes", ErrBadUpdates, len(b))
 	}
@@ -109,6 +109,8 @@ func decodeUpdates(b []byte) (base bft.Digest, entries []entry, err error) {
 		switch n := number(); {
 		case err != nil:
 			return base, nil, err
+		case len(entries) >= most:
+			return base, nil, fmt.Errorf("%w: more than the %d that are wanted", ErrBadUpdates, most)
 		case n == 0 || len(entries) > 0 && entries[len(entries)-1].index >= e.index:
 			return base, nil, fmt.Errorf("%w: malformed", ErrBadUpdates)
 		case n < uint64(failureEnd):
@@ -133,11 +135,15 @@ type ordered struct {
 }
 
 // order reads the updates of a batch, before it is executed.
-func (m *Machine) order(updates []byte) ordered {
-	if len(updates) == 0 {
+func (m *Machine) order(batch *bft.Batch) ordered {
+	if len(batch.Updates) == 0 {
 		return ordered{}
 	}
-	base, entries, err := decodeUpdates(updates)
+	most := 0
+	for _, b := range batch.Bundles {
+		most += len(b.Ops)
+	}
+	base, entries, err := decodeUpdates(batch.Updates, most)
 	if err != nil || base != m.history.Root() {
 		return ordered{void: true}
 	}

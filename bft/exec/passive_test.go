@@ -268,7 +268,7 @@ func TestBackupsJudge(t *testing.T) {
 	m, _ := passiveMachine(t, DefaultLimits())
 	b := batchOf(m, 10, firstBundle(1, "x", "y"), firstBundle(2, "z"))
 	propose(t, m, m, b)
-	base, entries, err := decodeUpdates(b.Updates)
+	base, entries, err := decodeUpdates(b.Updates, 3)
 	if err != nil || len(entries) != 3 {
 		t.Fatalf("%d updates, %v", len(entries), err)
 	}
@@ -291,15 +291,18 @@ func TestBackupsJudge(t *testing.T) {
 		"a failure with more behind":      encode(entries[0], failed(entries[1])),
 		"a failure with one applied":      encode(failed(entries[0]), entries[1], entries[2]),
 		"a failure behind another bundle": encode(entries[0], entries[1], failed(entries[2])),
+		"a failure of what does not fail": encode(failed(entries[0]), entry{index: entries[1].index, failed: failureBefore}),
 		"an unknown failure":              encode(entries[0], entry{index: entries[1].index, failed: failureEnd - 1}, entry{index: entries[2].index, failed: 9}),
 	} {
 		if err := m.Plan(b).Check(u); !errors.Is(err, ErrBadUpdates) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	first := batchOf(m, 10, b.Bundles[0])
-	if err := m.Plan(first).Check(encode(entries[0], failed(entries[1]))); err != nil {
-		t.Errorf("a failure in the only bundle: %v", err)
+	for op, ok := range map[string]bool{"panic": true, "y": false} {
+		first := batchOf(m, 10, firstBundle(1, "x", op))
+		if err := m.Plan(first).Check(encode(entries[0], failed(entries[1]))); (err == nil) != ok {
+			t.Errorf("a failure of %q in the only bundle: %v", op, err)
+		}
 	}
 }
 
@@ -308,7 +311,7 @@ func FuzzDecodeUpdates(f *testing.F) {
 	f.Add(append(make([]byte, 32), 0, 1, 1))
 	f.Add([]byte{1})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		base, entries, err := decodeUpdates(b)
+		base, entries, err := decodeUpdates(b, 100)
 		if err != nil {
 			return
 		}
@@ -316,7 +319,7 @@ func FuzzDecodeUpdates(f *testing.F) {
 		for i := range entries {
 			again = entries[i].append(again)
 		}
-		base2, entries2, err := decodeUpdates(again)
+		base2, entries2, err := decodeUpdates(again, 100)
 		if err != nil || base2 != base || fmt.Sprint(entries) != fmt.Sprint(entries2) {
 			t.Fatalf("%x: %v", b, err)
 		}

@@ -1,6 +1,7 @@
 package exec
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/baluarte-bft/baluarte/bft"
@@ -121,6 +122,9 @@ func (f *forecast) opens(b *bft.Bundle) bool {
 		(b.Close || all == 0 && f.m.replacesAny(b) || live < t.limits.SessionsPerClient && t.live.len+all < t.limits.MaxSessions)
 }
 
+// updateRoom is for updates, beside entries that tell of failures.
+const updateRoom = bft.MaxUpdateBytes - maxEntryHead*bft.WindowOps
+
 // Computed is what the primary made of a plan.
 type Computed struct {
 	// Bundles is how many of the batch, from the first, are to be proposed with these updates.
@@ -139,7 +143,6 @@ func (p *Plan) Compute() Computed {
 	if len(p.calls) == 0 {
 		return c
 	}
-	const room = bft.MaxUpdateBytes - maxEntryHead*bft.WindowOps // beside entries that tell of failures
 	first := p.calls[0].bundle
 	b, start := append([]byte(nil), p.base[:]...), 0 // of the bundle's entries
 	for i := range p.calls {
@@ -147,7 +150,7 @@ func (p *Plan) Compute() Computed {
 		if i == 0 || p.calls[i-1].bundle != call.bundle {
 			start = len(b)
 		}
-		e := p.entry(call, room-len(b))
+		e := p.entry(call, updateRoom-len(b))
 		if e.failed != 0 && call.bundle != first {
 			c.Bundles, c.Updates = call.bundle, b[:start]
 			return c
@@ -197,19 +200,20 @@ func panicked(err *error) {
 }
 
 // Check tells whether updates that a primary proposed for the batch are in order: computed on this state, one for each
-// planned operation, and valid for those services that can tell. The error is or wraps ErrBadUpdates.
+// planned operation, and valid for those services that can tell; an operation of theirs that is said to have failed fails
+// here too. The error is or wraps ErrBadUpdates.
 func (p *Plan) Check(updates []byte) error {
 	if len(p.calls) == 0 && len(updates) == 0 {
 		return nil
 	}
-	base, entries, err := decodeUpdates(updates)
+	base, entries, err := decodeUpdates(updates, len(p.calls))
 	switch {
 	case err != nil:
 		return err
 	case base != p.base:
 		return fmt.Errorf("%w: computed on another state", ErrBadUpdates)
-	case len(updates) > bft.MaxUpdateBytes || len(entries) > len(p.calls):
-		return fmt.Errorf("%w: %d of %d bytes for %d operations", ErrBadUpdates, len(entries), len(updates), len(p.calls))
+	case len(updates) > bft.MaxUpdateBytes:
+		return fmt.Errorf("%w: %d bytes", ErrBadUpdates, len(updates))
 	}
 	failed := false
 	for i := range p.calls {
@@ -222,12 +226,33 @@ func (p *Plan) Check(updates []byte) error {
 		if failed = failed || e.failed != 0; failed && (e.failed == 0 || c.bundle != p.calls[0].bundle || c.bundle != p.bundles-1) {
 			return fmt.Errorf("%w: more is ordered than a failure", ErrBadUpdates)
 		}
-		if e.failed != 0 {
+		switch {
+		case e.failed == failureBefore:
 			continue
+		case e.failed != 0:
+			err = p.confirm(c, entries[:i])
+		default:
+			err = p.validate(c, e.update)
 		}
-		if err := p.validate(c, e.update); err != nil {
+		if err != nil {
 			return fmt.Errorf("%w: service %s: %w", ErrBadUpdates, c.service.name, err)
 		}
+	}
+	return nil
+}
+
+// confirm refuses a failure of an operation that does not fail here, if the service validates updates. Otherwise a lying
+// primary could deny whatever it is asked, and nobody would know better.
+func (p *Plan) confirm(c *plannedCall, before []entry) error {
+	if _, ok := p.drafts[c.service].(UpdateValidator); !ok {
+		return nil
+	}
+	b := append([]byte(nil), p.base[:]...)
+	for i := range before {
+		b = before[i].append(b)
+	}
+	if e := p.entry(c, updateRoom-len(b)); e.failed == 0 {
+		return errors.New("the primary says that the operation failed, and it does not")
 	}
 	return nil
 }

@@ -62,11 +62,7 @@ func (s *Session) Query(ctx context.Context, service string, q []byte, mode clie
 
 // call runs f once as many replicas are connected as need(n) says.
 func (s *Session) call(ctx context.Context, service string, need func(n int) int, f func(*client.Service) ([]byte, error)) ([]byte, error) {
-	m, err := s.manifest()
-	if err != nil {
-		return nil, err
-	}
-	key, err := s.key()
+	m, key, err := s.access()
 	if err != nil {
 		return nil, err
 	}

@@ -40,11 +40,7 @@ type cabinet struct {
 
 // openFiles connects. The caller closes it.
 func (s *Session) openFiles() (*cabinet, error) {
-	m, err := s.manifest()
-	if err != nil {
-		return nil, err
-	}
-	key, err := s.key()
+	m, key, err := s.access()
 	if err != nil {
 		return nil, err
 	}

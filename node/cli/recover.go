@@ -48,11 +48,7 @@ func (p *Program) recoverCommand() *cobra.Command {
 }
 
 func (s *Session) recover(ctx context.Context, path string, mode client.Recovery) ([]client.Recovered, error) {
-	m, err := s.manifest()
-	if err != nil {
-		return nil, err
-	}
-	key, err := s.key()
+	m, key, err := s.access()
 	if err != nil {
 		return nil, err
 	}

@@ -90,13 +90,19 @@ func (s *Session) key() (*crypto.PrivateKey, error) {
 	return key, err
 }
 
-// watcher connects to the cluster to ask how the replicas are.
-func (s *Session) watcher() (*watcher, error) {
+// access reads what it takes to call the cluster.
+func (s *Session) access() (*config.Manifest, *crypto.PrivateKey, error) {
 	m, err := s.manifest()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	key, err := s.key()
+	return m, key, err
+}
+
+// watcher connects to the cluster to ask how the replicas are.
+func (s *Session) watcher() (*watcher, error) {
+	m, key, err := s.access()
 	if err != nil {
 		return nil, err
 	}

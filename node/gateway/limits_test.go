@@ -202,6 +202,11 @@ func TestSlowBodies(t *testing.T) {
 			length = 3 * files.ChunkSize
 		}
 		fmt.Fprintf(c, "%s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", path, length, body)
+		go func() { // one byte after another, as long as it is taken
+			for _, err := io.WriteString(c, "x"); err == nil; time.Sleep(time.Duration(brief) / 20) {
+				_, err = io.WriteString(c, "x")
+			}
+		}()
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 		if err != nil {
 			t.Fatalf("%s: %v", path, err)

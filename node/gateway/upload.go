@@ -105,10 +105,11 @@ func (c *call) invokePart(op []byte) ([]byte, error) {
 	return out.Value, nil
 }
 
-// readPart fills a part from the body, which must not stop for longer than the body's time.
+// readPart fills a part from the body, which must come within the body's time: a byte now and then would hold a place
+// among the requests that are served for as long as its sender likes.
 func (c *call) readPart(part []byte) error {
+	c.deadlines(time.Duration(c.g.limits.BodyTime), 0)
 	for read := 0; read < len(part); {
-		c.deadlines(time.Duration(c.g.limits.BodyTime), 0)
 		n, err := io.ReadAtLeast(c.r.Body, part[read:], 1)
 		read += n
 		c.g.metrics.received.Add(float64(n))
