@@ -10,10 +10,14 @@ import (
 	"testing"
 )
 
-// die ends a client as a crash would: nothing more leaves it, and nothing more is written.
-func (c *Client) die() {
+// die ends a client as a crash would: nothing more leaves it, and nothing more is written. What it sent has arrived.
+func (cl *cluster) die(c *Client) {
+	cl.t.Helper()
 	c.net.Close()
 	c.journal.f.Close()
+	for _, r := range cl.replicas {
+		waitFor(cl.t, "the end of the connections", func() bool { return r.open() == 0 })
+	}
 }
 
 func (cl *cluster) dialErr(opts ...Option) (*Client, error) {
@@ -65,7 +69,7 @@ func TestJournal(t *testing.T) {
 			text, err := os.ReadFile(path)
 			return err == nil && strings.Count(string(text), "signature") >= 2
 		})
-		c.die()
+		cl.die(c)
 		cl.setMode(honest, 0, 1, 2, 3)
 		next := cl.dial(Journal(path, recovery))
 		outcomes, err := next.Recovered(within(t, patience))

@@ -66,6 +66,7 @@ type replica struct {
 	mu      sync.Mutex
 	mode    mode
 	clients []*transport.ClientConn // that asked who is active
+	conns   map[*transport.ClientConn]bool
 }
 
 // tell has the replica say that these are active.
@@ -84,7 +85,8 @@ func newCluster(t testing.TB, n int) *cluster {
 	for i := range members {
 		members[i] = config.Member{Name: fmt.Sprintf("r%d", i), Key: config.Key{PublicKey: testKey(fmt.Sprint("replica", i)).Public()},
 			Addresses: []string{"127.0.0.1:1"}}
-		cl.replicas = append(cl.replicas, &replica{cl: cl, id: bft.ReplicaID(i), addr: "127.0.0.1:0"})
+		cl.replicas = append(cl.replicas, &replica{cl: cl, id: bft.ReplicaID(i), addr: "127.0.0.1:0",
+			conns: map[*transport.ClientConn]bool{}})
 	}
 	cl.manifest = config.NewManifest("test", []string{"counter"}, members)
 	service, err := counter.New(nil)
@@ -147,11 +149,27 @@ func (cl *cluster) setMode(m mode, ids ...int) {
 	}
 }
 
-func (r *replica) FromPeer(int, []byte)             {}
-func (r *replica) PeerState(int, bool)              {}
-func (r *replica) ClientGone(*transport.ClientConn) {}
+func (r *replica) FromPeer(int, []byte) {}
+func (r *replica) PeerState(int, bool)  {}
+
+// ClientGone is called when all that a client sent over a connection has been handled.
+func (r *replica) ClientGone(c *transport.ClientConn) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.conns, c)
+}
+
+// open returns how many connections there are over which something came.
+func (r *replica) open() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.conns)
+}
 
 func (r *replica) FromClient(conn *transport.ClientConn, frame []byte) {
+	r.mu.Lock()
+	r.conns[conn] = true
+	r.mu.Unlock()
 	if frame[0] == membersRequest {
 		r.mu.Lock()
 		defer r.mu.Unlock()
