@@ -304,6 +304,20 @@ func TestBackupsJudge(t *testing.T) {
 			t.Errorf("a failure of %q in the only bundle: %v", op, err)
 		}
 	}
+	// It does fail, but bundles are proposed with it which a correct primary leaves for later.
+	for name, bundles := range map[string][]*bft.Bundle{
+		"a failure behind a sound bundle":   {firstBundle(1, "x"), firstBundle(2, "panic")},
+		"a failure with a bundle behind it": {firstBundle(1, "panic"), firstBundle(2)},
+	} {
+		more := batchOf(m, 10, bundles...)
+		u := encode(failed(entries[0]))
+		if len(bundles[1].Ops) > 0 {
+			u = encode(entries[0], failed(entry{index: 1 << 32}))
+		}
+		if err := m.Plan(more).Check(u); !errors.Is(err, ErrBadUpdates) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func FuzzDecodeUpdates(f *testing.F) {

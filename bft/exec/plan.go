@@ -87,14 +87,15 @@ func (f *forecast) session(b *bft.Bundle) *session {
 		if own == nil || own.closed || len(f.nonces) > 0 && f.now-own.lastUsed > f.m.table.limits.MaxAhead {
 			return nil
 		}
-		// Nor is one certain to be there that may end by itself, or that such an opening may replace.
-		if h := own.hold; h != nil && (len(f.nonces) > 0 || h.ends != 0 && h.ends < f.now) {
+		// Nor is one certain to be there that ends by itself.
+		if h := own.hold; h != nil && h.ends != 0 && h.ends < f.now {
 			return nil
 		}
 		copied := *own
 		s = &copied
 		f.sessions[b.Session] = s
 	}
+	// An opening before it may replace one with a claim.
 	if s.closed || s.owner.key != b.Client || s.hold != nil && len(f.nonces) > 0 {
 		return nil
 	}

@@ -48,6 +48,55 @@ func TestPlanOfASessionReplacedInItsBatch(t *testing.T) {
 	}
 }
 
+// What an opening before it in the batch may evict or replace, or what has ended by itself, is not certain to be there: its
+// operation is not planned, and voids nobody's update.
+func TestPlanOfASessionThatMayBeGone(t *testing.T) {
+	const late, short = 2000, 5
+	for name, k := range map[string]struct {
+		claim *bft.Claim
+		first *bft.Bundle // of the batch
+	}{
+		"idle for long, and an opening takes its place": {nil, openingOf(3, 1, late+100, nil)},
+		"replaced by an opening":                        {strict("x"), openingOf(1, 2, late+100, strict("x"))},
+		"its lease has ended":                           {lease(short), nil},
+	} {
+		l := DefaultLimits()
+		l.MaxSessions, l.SessionsPerClient, l.MaxAhead = 2, 2, 500
+		if k.claim != nil {
+			l.MaxSessions, l.SessionsPerClient, l.MaxAhead = 10, 10, 5000
+		}
+		m, _ := passiveMachine(t, l)
+		other, _ := passiveMachine(t, l)
+		open := func(at bft.Time, x *bft.Bundle) bft.SessionID {
+			b := batchOf(m, at, x)
+			propose(t, m, other, b)
+			other.Execute(b)
+			return m.Execute(b).Replies[0].Session
+		}
+		var gone, kept bft.SessionID
+		if k.first != nil {
+			gone = open(1000, openingOf(1, 1, 1100, k.claim))
+		}
+		kept = open(late-1, openingOf(9, 9, late+100, nil))
+		if k.first == nil {
+			gone = open(late-1, openingOf(1, 1, late+100, k.claim))
+		}
+		bundles := []*bft.Bundle{inSession(1, gone, 1, "a"), inSession(9, kept, 1, "victim")}
+		if k.first != nil {
+			bundles = append([]*bft.Bundle{k.first}, bundles...)
+		}
+		b := batchOf(m, late+2*short, bundles...)
+		propose(t, m, other, b)
+		replies := m.Execute(b).Replies
+		if last := replies[len(replies)-1]; last.Void || Status(last.Results[0][0]) != StatusOK {
+			t.Errorf("%s: the victim's update is void because of another client", name)
+		}
+		if x := replies[len(replies)-2]; x.Void || Status(x.Results[0][0]) == StatusOK {
+			t.Errorf("%s: the session is not gone: %s", name, show(x.Results))
+		}
+	}
+}
+
 // An opening that replaces another session when the quota is used up is executed, once.
 func TestPlanOfAReplacementAtTheQuota(t *testing.T) {
 	l := DefaultLimits()
