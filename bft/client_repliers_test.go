@@ -176,3 +176,27 @@ func TestRule28SlowClusterShunsNobody(t *testing.T) {
 		t.Errorf("asks %04b", asked)
 	}
 }
+
+// Who answered first and then went down is not named as the one that answers in full.
+func TestRule28NamedReplierIsConnected(t *testing.T) {
+	for gone := range ReplicaID(4) {
+		for other := range ReplicaID(4) {
+			r := newRig(t, rigConfig(4))
+			r.invoke(1, "a")
+			r.tick(0)
+			b, replier := r.lastRequest()
+			if gone == other || gone == replier || other == replier {
+				continue
+			}
+			r.reply(gone, b, 77, Everyone, "a")
+			r.c.ReplicaDown(gone)
+			r.reply(other, b, 77, Everyone, "a")
+			r.want(1, "a")
+			r.invoke(2, "b")
+			r.tick(0)
+			if _, who := r.lastRequest(); who == gone {
+				t.Errorf("replica %d is named, which is down", who)
+			}
+		}
+	}
+}
