@@ -111,7 +111,7 @@ func TestGateway(t *testing.T) {
 	use := func(round int) {
 		t.Helper()
 		g.wants("PUT", "/v1/kv/a%2Fb", fmt.Sprintf(`{"value":"%d"}`, round), `{"key":"a/b"}`)
-		g.wants("GET", "/v1/kv/a%2Fb", "", fmt.Sprintf(`{"key":"a/b","value":"%d"}`, round))
+		g.wants("GET", "/v1/kv/a%2Fb", "", fmt.Sprintf(`{"key":"a/b","revision":%d,"value":"%[1]d"}`, round))
 		g.wants("POST", "/v1/counter/add", `{"number":10}`, fmt.Sprintf(`{"value":%d}`, 10*round))
 		g.wants("GET", "/v1/counter", "", fmt.Sprintf(`{"value":%d}`, 10*round))
 		g.wants("POST", "/v1/calc", `{"expression":"3+5-4/3*4"}`, `{"decimal":"2.6666666667","exact":false,"expression":"3+5-4/3*4","value":"8/3"}`)

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -91,12 +90,8 @@ func (f *gatewayFlags) run(ctx context.Context) error {
 		return err
 	}
 	o := gateway.Options{Config: cfg, Manifest: c.manifest}
-	if cfg.TLS.Certificate != "" {
-		pair, err := tls.LoadX509KeyPair(beside(base, cfg.TLS.Certificate), beside(base, cfg.TLS.Key))
-		if err != nil {
-			return fmt.Errorf("%s: tls: %w", f.config, err)
-		}
-		o.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	if o.TLS, err = gatewayTLS(cfg.TLS, base); err != nil {
+		return fmt.Errorf("%s: tls: %w", f.config, err)
 	}
 	clients := gatewayClients{manifest: c.manifest, byKey: map[crypto.PublicKey]*client.Client{}}
 	defer clients.close()
@@ -143,7 +138,7 @@ func (f *gatewayFlags) accounts(ctx context.Context, cfg *config.Gateway, base s
 	var all []gateway.Account
 	if cfg.Anonymous() {
 		key, err := own.key()
-		a, err := account("anonymous", key, err)
+		a, err := account(config.Anonymous, key, err)
 		if err != nil {
 			return nil, err
 		}
@@ -167,7 +162,7 @@ func (f *gatewayFlags) accounts(ctx context.Context, cfg *config.Gateway, base s
 		if err != nil {
 			return nil, fmt.Errorf("%s: user %s: %w", f.config, u.Name, err)
 		}
-		a.Token = u.Token
+		a.Token, a.Operator = u.Token, u.Operator
 		if u.Rate > 0 {
 			a.Rate = u.Rate
 		}

@@ -30,8 +30,8 @@ type once struct {
 	until time.Time
 }
 
-// maxApart bounds the operations by Once that have not ended.
-const maxApart = 1024
+// MaxOnce bounds the operations by Once of a client that have not ended.
+const MaxOnce = 1024
 
 // apart is a session of its own for one operation, with those calls that wait for its result: all with the same operation.
 type apart struct {
@@ -96,8 +96,8 @@ func (c *Client) beginApart(r *request) error {
 		a.ids = append(a.ids, r.id)
 		return nil
 	}
-	if len(c.aparts) >= maxApart {
-		return &bft.CallError{Kind: ErrOverloaded, Outcome: ErrNotSubmitted, Text: fmt.Sprintf("%d operations that are executed once are outstanding in this client", maxApart)}
+	if len(c.aparts) >= MaxOnce {
+		return &bft.CallError{Kind: ErrOverloaded, Outcome: ErrNotSubmitted, Text: fmt.Sprintf("%d operations that are executed once are outstanding in this client", MaxOnce)}
 	}
 	cfg := c.cfg
 	cfg.Ephemeral, cfg.Seed, cfg.OpenWithin = true, seed, bft.Second

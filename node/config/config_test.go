@@ -272,7 +272,7 @@ func TestDocumentedDefaults(t *testing.T) {
 		gateway[k] = "none"
 	}
 	gateway["format"], gateway["users.name"], gateway["users.token_sha256"] = "required", "required", "required"
-	gateway["users.key"], gateway["users.rate"] = "the directory's", "limits.rate"
+	gateway["users.key"], gateway["users.rate"], gateway["users.operator"] = "the directory's", "limits.rate", "false"
 	for section, want := range map[string]map[string]string{"manifest.yaml": manifest, "config.yaml": replica, "gateway.yaml": gateway} {
 		got := docs[section]
 		for k, v := range want {

@@ -18,6 +18,9 @@ const GatewayFormat = 1
 // MaxGatewayUsers bounds the users of a gateway: each has connections of its own to every replica.
 const MaxGatewayUsers = 256
 
+// Anonymous is the name of those who show no token, which no user has.
+const Anonymous = "anonymous"
+
 // Gateway is how a gateway serves a cluster to programs that speak HTTP.
 type Gateway struct {
 	// Format is GatewayFormat.
@@ -58,13 +61,17 @@ type GatewayUser struct {
 	PassphraseFile string `yaml:"passphrase_file"`
 	// Rate is how many requests a second the user may make; 0: as GatewayLimits say.
 	Rate int `yaml:"rate"`
+	// Operator lets the user read the metrics, which count the requests of each account.
+	Operator bool `yaml:"operator"`
 }
 
 // GatewayLimits bound what a gateway uses.
 type GatewayLimits struct {
-	// Connections bounds those that are open, Requests those that are being served.
+	// Connections bounds those that are open, Requests those that are being served, Watches the watches, which are not counted
+	// among them. Each user has a share of them: half if nobody else wants any.
 	Connections int `yaml:"connections"`
 	Requests    int `yaml:"requests"`
+	Watches     int `yaml:"watches"`
 	// Rate is how many requests a second each user may make, for a second at once; 0: any number.
 	Rate int `yaml:"rate"`
 	// Header and Body bound the head of a request, and a body in JSON. Memory bounds all bodies and answers that are held.
@@ -91,7 +98,7 @@ func DefaultGateway() *Gateway {
 	const second = Duration(time.Second)
 	return &Gateway{
 		Format: GatewayFormat, Listen: "127.0.0.1:8470", Log: Log{Level: "info", Format: "text"},
-		Limits: GatewayLimits{Connections: 4096, Requests: 2048, Header: 16 << 10, Body: 2 << 20, Memory: 256 << 20,
+		Limits: GatewayLimits{Connections: 4096, Requests: 4096, Watches: 512, Header: 16 << 10, Body: 2 << 20, Memory: 256 << 20,
 			HeaderTime: 5 * second, BodyTime: 10 * second, WriteTime: 30 * second, IdleTime: 60 * second,
 			CallTime: 10 * second, MaxCallTime: 60 * second, RepeatTime: 300 * second, StopTime: 10 * second},
 	}
@@ -150,6 +157,7 @@ func (g *Gateway) Validate() error {
 	for i, u := range g.Users {
 		bad(nameText.MatchString(u.Name), "users[%d].name: %q is not 1 to 63 lower-case letters, digits and inner hyphens", i, u.Name)
 		bad(u.Token != TokenDigest{}, "users[%d].token_sha256: the digest of a token is needed: gateway token makes one", i)
+		bad(u.Name != Anonymous, "users[%d].name: %s are those without a token", i, Anonymous)
 		bad(!names[u.Name], "users[%d].name: %q stands twice", i, u.Name)
 		bad(!tokens[u.Token], "users[%d].token_sha256: another user has the same token", i)
 		bad(u.Key != "" || u.PassphraseFile == "", "users[%d].passphrase_file: there is no key that it is for", i)
@@ -170,6 +178,7 @@ func (l *GatewayLimits) validate() (errs []error) {
 	}{
 		{"connections", int64(l.Connections), 1, 1 << 20, false},
 		{"requests", int64(l.Requests), 1, 1 << 20, false},
+		{"watches", int64(l.Watches), 1, 1 << 20, false},
 		{"rate", int64(l.Rate), 0, maxRate, false},
 		{"header", int64(l.Header), 4 << 10, 1 << 20, true},
 		{"body", int64(l.Body), 4 << 10, 16 << 20, true},

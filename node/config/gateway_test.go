@@ -18,11 +18,11 @@ func readGateway(t *testing.T, text string) (*Gateway, error) {
 
 func TestGateway(t *testing.T) {
 	digest := DigestToken("secret").String()
-	g, err := readGateway(t, "format: 1\nlisten: :8443\ntls: {certificate: a.pem, key: b.pem}\nusers:\n  - {name: ana, token_sha256: "+digest+", key: ana.key, rate: 5}\nlimits: {body: 1MiB, call_time: 3s}\n")
+	g, err := readGateway(t, "format: 1\nlisten: :8443\ntls: {certificate: a.pem, key: b.pem}\nusers:\n  - {name: ana, token_sha256: "+digest+", key: ana.key, rate: 5, operator: true}\nlimits: {body: 1MiB, call_time: 3s}\n")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g.Loopback() || g.Anonymous() || g.Users[0].Token != DigestToken("secret") || g.Limits.Body != 1<<20 || g.Limits.Requests != DefaultGateway().Limits.Requests {
+	if g.Loopback() || g.Anonymous() || g.Users[0].Token != DigestToken("secret") || !g.Users[0].Operator || g.Limits.Body != 1<<20 || g.Limits.Requests != DefaultGateway().Limits.Requests {
 		t.Errorf("%+v", g)
 	}
 	for _, listen := range []string{"127.0.0.1:0", "localhost:80", "[::1]:8470"} {
@@ -43,12 +43,14 @@ func TestGatewayRefused(t *testing.T) {
 		"format: 1\nlistem: x\n":                 `unknown key "listem"`,
 		"format: 1\nlisten: x\n":                 `listen: "x" is not host:port`,
 		"format: 1\nlisten: '127.0.0.1:70000'\n": "the port is not within",
-		"format: 1\nlisten: '0.0.0.0:80'\nallow_plain_http: true\n":       "list users, or set allow_anonymous",
-		"format: 1\nlisten: ':80'\nallow_anonymous: true\n":               "without TLS",
-		"format: 1\ntls: {key: k}\n":                                      "go together",
-		"format: 1\nusers: [{name: Ana, token_sha256: " + digest + "}]\n": `users[0].name: "Ana"`,
-		"format: 1\nusers: [{name: ana}]\n":                               "the digest of a token is needed",
-		"format: 1\nusers: [{name: ana, token_sha256: secret}]\n":         "the digest of a token is 64 hex digits",
+		"format: 1\nlisten: '0.0.0.0:80'\nallow_plain_http: true\n":             "list users, or set allow_anonymous",
+		"format: 1\nlisten: ':80'\nallow_anonymous: true\n":                     "without TLS",
+		"format: 1\ntls: {key: k}\n":                                            "go together",
+		"format: 1\nusers: [{name: Ana, token_sha256: " + digest + "}]\n":       `users[0].name: "Ana"`,
+		"format: 1\nusers: [{name: anonymous, token_sha256: " + digest + "}]\n": "anonymous are those without a token",
+		"format: 1\nlimits: {watches: 0}\n":                                     "limits.watches: 0 is not within 1",
+		"format: 1\nusers: [{name: ana}]\n":                                     "the digest of a token is needed",
+		"format: 1\nusers: [{name: ana, token_sha256: secret}]\n":               "the digest of a token is 64 hex digits",
 		user(", rate: -1"):           "users[0].rate",
 		user(", passphrase_file: p"): "there is no key that it is for",
 		user("") + "  - {name: bia, token_sha256: " + digest + "}\n":                        "the same token",

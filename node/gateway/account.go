@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -55,18 +57,21 @@ type Account struct {
 	Cluster Cluster
 	// Rate is how many requests a second may be made; 0: any number.
 	Rate int
+	// Operator may see what concerns all accounts.
+	Operator bool
 }
 
 // account is an Account with its present use.
 type account struct {
 	Account
-	rate *rate.Limiter // nil: any
+	rates    *rates    // nil: any
+	openings *openings // nil: the key is this account's alone
 }
 
 func newAccount(a Account) *account {
 	acc := &account{Account: a}
 	if a.Rate > 0 {
-		acc.rate = rate.NewLimiter(rate.Limit(a.Rate), a.Rate)
+		acc.rates = &rates{of: map[string]*rate.Limiter{}}
 	}
 	return acc
 }
@@ -88,12 +93,50 @@ func (g *Gateway) accountOf(r *http.Request) (*account, error) {
 	return acc, nil
 }
 
+// holderOf tells for whom an account's request is served. Those without a token divide their share by their addresses.
+func (g *Gateway) holderOf(a *account, r *http.Request) holder {
+	switch {
+	case a != g.anonymous:
+		return holder{a.Name}
+	case len(g.accounts) == 0:
+		return holder{source(r.RemoteAddr)}
+	}
+	return holder{a.Name, source(r.RemoteAddr)}
+}
+
+// rates bound the requests of an account, or of each address without a token.
+type rates struct {
+	mu sync.Mutex
+	of map[string]*rate.Limiter
+}
+
+// maxRates bounds the addresses whose requests are counted. Those that have not asked for a second need not be.
+const maxRates = 1 << 14
+
+func (s *rates) limiter(name string, perSecond int) *rate.Limiter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.of[name]
+	if l != nil {
+		return l
+	}
+	if len(s.of) >= maxRates {
+		maps.DeleteFunc(s.of, func(_ string, l *rate.Limiter) bool { return l.Tokens() >= float64(l.Burst()) })
+	}
+	if len(s.of) >= maxRates {
+		clear(s.of) // so many ask at once that no address asks for much
+	}
+	l = rate.NewLimiter(rate.Limit(perSecond), perSecond)
+	s.of[name] = l
+	return l
+}
+
 // allow takes a request into account.
-func (a *account) allow() error {
-	if a.rate == nil {
+func (a *account) allow(h holder) error {
+	if a.rates == nil {
 		return nil
 	}
-	r := a.rate.Reserve()
+	r := a.rates.limiter(h[len(h)-1], a.Rate).Reserve()
 	wait := r.Delay()
 	if wait == 0 {
 		return nil

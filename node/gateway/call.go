@@ -30,6 +30,8 @@ type call struct {
 	control *http.ResponseController
 	route   *route
 	account *account
+	holder  holder  // for whom it is served
+	place   *shares // where it holds one; nil: nowhere
 
 	ctx      context.Context // ends with the time for the call, or with the connection
 	partTime time.Duration   // for each of the calls that a transfer makes
@@ -175,7 +177,7 @@ func (c *call) invokeOn(service string, op []byte) ([]byte, error) {
 	if err := c.readOnce(&o); err != nil {
 		return nil, err
 	}
-	out, err := c.account.Cluster.Invoke(c.ctx, o)
+	out, err := c.invokeShared(o)
 	if err != nil && !errors.Is(err, client.ErrNoReceipt) {
 		return nil, callFailed(err, false)
 	}
@@ -184,6 +186,21 @@ func (c *call) invokeOn(service string, op []byte) ([]byte, error) {
 		c.addReceipt(out.Receipt, err)
 	}
 	return out.Value, nil
+}
+
+// invokeShared invokes an operation within the account's share of what its key has for repetitions.
+func (c *call) invokeShared(o Operation) (out Outcome, err error) {
+	if o.Once == "" || c.account.openings == nil {
+		return c.account.Cluster.Invoke(c.ctx, o)
+	}
+	end, failed := c.account.openings.begin(c.holder, &o)
+	if failed != nil {
+		return Outcome{}, failed
+	}
+	err = client.ErrOutcomeUnknown // if it panics
+	defer func() { end(err) }()
+	out, err = c.account.Cluster.Invoke(c.ctx, o)
+	return out, err
 }
 
 // maxIdempotencyKey bounds the key of a request that may be repeated, in bytes.
@@ -234,17 +251,24 @@ func (c *call) addReceipt(r *receipt.Receipt, err error) {
 
 // reserve takes bytes of the gateway's memory, until the request ends.
 func (c *call) reserve(n int64) *Error {
-	if n > int64(c.g.limits.Memory) || !c.g.memory.TryAcquire(n) {
-		return busy("gateway_busy", "the gateway holds as much for other requests as it may")
+	if err := c.g.memory.take(c.holder, n); err != nil {
+		return err
 	}
 	c.held += n
 	return nil
 }
 
+// release gives the memory back.
 func (c *call) release() {
-	if c.held > 0 {
-		c.g.memory.Release(c.held)
-		c.held = 0
+	c.g.memory.give(c.holder, c.held)
+	c.held = 0
+}
+
+// end gives back all that a request holds.
+func (c *call) end() {
+	c.release()
+	if c.place != nil {
+		c.place.give(c.holder, 1)
 	}
 }
 

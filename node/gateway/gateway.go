@@ -11,8 +11,8 @@ import (
 
 	logging "github.com/ipfs/go-log/v2"
 	"golang.org/x/net/netutil"
-	"golang.org/x/sync/semaphore"
 
+	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/node/config"
 )
 
@@ -43,9 +43,11 @@ type Gateway struct {
 	metrics   *metrics
 	origins   *http.CrossOriginProtection
 
-	serving *semaphore.Weighted // requests
-	memory  *semaphore.Weighted // bytes of bodies and answers
-	ending  chan struct{}       // closed when Serve begins to end
+	connections *shares
+	serving     *shares       // requests, without watches
+	watches     *shares       // which last, and do little
+	memory      *shares       // bytes of bodies and answers
+	ending      chan struct{} // closed when Serve begins to end
 }
 
 // New makes a gateway that does not listen yet.
@@ -56,7 +58,8 @@ func New(o Options) (*Gateway, error) {
 	l := o.Config.Limits
 	g := &Gateway{limits: l, loopback: o.Config.Loopback(), manifest: o.Manifest, tls: o.TLS, accounts: map[config.TokenDigest]*account{},
 		mux: http.NewServeMux(), origins: http.NewCrossOriginProtection(), ending: make(chan struct{}),
-		serving: semaphore.NewWeighted(int64(l.Requests)), memory: semaphore.NewWeighted(int64(l.Memory))}
+		connections: newShares(int64(l.Connections), "connections"), serving: newShares(int64(l.Requests), "requests"),
+		watches: newShares(int64(l.Watches), "watches"), memory: newShares(int64(l.Memory), "bytes of bodies and answers")}
 	for _, a := range o.Accounts {
 		acc := newAccount(a)
 		g.clusters = append(g.clusters, a.Cluster)
@@ -66,6 +69,7 @@ func New(o Options) (*Gateway, error) {
 			g.accounts[a.Token] = acc
 		}
 	}
+	g.shareOpenings()
 	g.metrics = newMetrics(g)
 	for i := range routes {
 		g.mux.HandleFunc(routes[i].method+" "+routes[i].pattern, g.handler(&routes[i]))
@@ -73,12 +77,34 @@ func New(o Options) (*Gateway, error) {
 	return g, nil
 }
 
+// shareOpenings has those share openings who sign with one key.
+func (g *Gateway) shareOpenings() {
+	byKey := map[crypto.PublicKey][]*account{}
+	for _, a := range g.accounts {
+		byKey[a.Key] = append(byKey[a.Key], a)
+	}
+	if a := g.anonymous; a != nil {
+		byKey[a.Key] = append(byKey[a.Key], a)
+	}
+	for _, shared := range byKey {
+		if len(shared) == 1 && (shared[0] != g.anonymous || g.loopback) {
+			continue
+		}
+		o := newOpenings(g.manifest.Protocol.OpeningsPerClient)
+		for _, a := range shared {
+			a.openings = o
+		}
+	}
+}
+
 // Serve serves requests until ctx has ended, then lets those that are being served end, and closes the listener. The
 // error says why it could not go on.
 func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{Handler: g, ReadHeaderTimeout: time.Duration(g.limits.HeaderTime), IdleTimeout: time.Duration(g.limits.IdleTime),
-		MaxHeaderBytes: int(g.limits.Header), TLSConfig: g.tls, ErrorLog: serverLog()}
-	l = netutil.LimitListener(l, g.limits.Connections)
+		MaxHeaderBytes: int(g.limits.Header), TLSConfig: g.tls, ErrorLog: serverLog(), Protocols: &http.Protocols{}}
+	// The bounds are made for a request at a time on each connection.
+	server.Protocols.SetHTTP1(true)
+	l = &fairListener{netutil.LimitListener(l, g.limits.Connections), g.connections, g.metrics.refused.Inc}
 	done := make(chan error, 1)
 	go func() {
 		if g.tls != nil {

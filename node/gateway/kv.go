@@ -3,8 +3,10 @@ package gateway
 import (
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/baluarte-bft/baluarte/node/app/kv"
+	"github.com/baluarte-bft/baluarte/node/client/kvclient"
 )
 
 // key is the key in the path.
@@ -16,8 +18,11 @@ func (c *call) key() ([]byte, error) {
 	return key, nil
 }
 
-// kvFailed words an error of the service for a key.
-func kvFailed(key, current []byte, err error) error {
+// maxNumber bounds leases and revisions.
+const maxNumber = 1 << 62
+
+// kvFailed words an error of the service.
+func kvFailed(current []byte, err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -28,6 +33,15 @@ func kvFailed(key, current []byte, err error) error {
 		e.Details = map[string]any{}
 		addText(e.Details, "current", current)
 		return e
+	case errors.Is(err, kv.ErrNoLease):
+		return fail(http.StatusNotFound, "no_lease", "there is no such lease, or its time is over; nothing was changed")
+	case errors.Is(err, kv.ErrNotOwner):
+		return fail(http.StatusForbidden, "not_owner", "the lease was granted to another key; nothing was changed")
+	case errors.Is(err, kv.ErrQuota):
+		return fail(http.StatusInsufficientStorage, "quota", "there would be more leases, or keys on leases, than there may be; nothing was changed")
+	case errors.Is(err, kv.ErrTooLarge):
+		return fail(http.StatusRequestEntityTooLarge, "too_large", "a transaction deletes at most %d keys by ranges, and returns at most %d bytes; nothing was changed: do it in parts",
+			kv.MaxTxnDeletes, kv.MaxTxnBytes)
 	case errors.Is(err, kv.ErrBadOp):
 		return fail(http.StatusUnprocessableEntity, "rejected", "the service does not accept this operation")
 	}
@@ -39,25 +53,59 @@ func kvGet(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	result, err := c.ask(kv.Get(key))
+	e, err := readKV(c, kv.Read(key), kv.DecodeRead, func(e kv.Entry) time.Time { return e.Ends })
 	if err != nil {
 		return nil, err
 	}
-	value, err := kv.DecodeGet(result)
-	if err != nil {
-		return nil, kvFailed(key, nil, err)
-	}
-	return pair(key, value), nil
+	e.Key = key
+	return entryObject(&e), nil
 }
 
-func pair(key, value []byte) map[string]any {
-	o := map[string]any{}
-	addText(o, "key", key)
-	addText(o, "value", value)
+// readKV asks the service. If what is read hangs on a lease whose time is over by this machine's clock, it has the cluster see
+// that and asks again: agreed time stands still while nothing is ordered. A stale read takes what it gets.
+func readKV[T any](c *call, question []byte, decode func([]byte) (T, error), ends func(T) time.Time) (T, error) {
+	for settled := false; ; settled = true {
+		var none T
+		result, err := c.ask(question)
+		if err != nil {
+			return none, err
+		}
+		v, err := decode(result)
+		if err != nil {
+			return none, kvFailed(nil, err)
+		}
+		if settled || c.query.Get("consistency") == "stale" {
+			return v, nil
+		}
+		if did, err := kvclient.Settle(c.ctx, kvCluster{c.account.Cluster}, ends(v)); err != nil {
+			return none, callFailed(err, true)
+		} else if !did {
+			return v, nil
+		}
+	}
+}
+
+// firstEnd is when the first lease ends that an entry hangs on, or zero.
+func firstEnd(p kv.Entries) (first time.Time) {
+	for _, e := range p.Items {
+		if !e.Ends.IsZero() && (first.IsZero() || e.Ends.Before(first)) {
+			first = e.Ends
+		}
+	}
+	return first
+}
+
+func entryObject(e *kv.Entry) map[string]any {
+	o := map[string]any{"revision": e.Revision}
+	addText(o, "key", e.Key)
+	addText(o, "value", e.Value)
+	if e.Lease != 0 {
+		o["lease"], o["ends"] = e.Lease, e.Ends
+	}
 	return o
 }
 
-// kvPut sets a value: always, or if the present one is the expected one, or if there is none.
+// kvPut sets a value: always, or if the present one is the expected one, or if there is none; or on a lease.
 func kvPut(c *call) (any, error) {
 	key, err := c.key()
 	if err != nil {
@@ -69,6 +117,7 @@ func kvPut(c *call) (any, error) {
 		Expected       *string `json:"expected"`
 		ExpectedBase64 *string `json:"expected_base64"`
 		Absent         bool    `json:"absent"`
+		Lease          uint64  `json:"lease"`
 	}
 	if err := c.body(&in); err != nil {
 		return nil, err
@@ -79,6 +128,12 @@ func kvPut(c *call) (any, error) {
 	}
 	op := kv.Put(key, value)
 	switch compared := in.Expected != nil || in.ExpectedBase64 != nil; {
+	case in.Lease != 0 && (compared || in.Absent):
+		return nil, badRequest("the body has a lease, and what is expected to be there: /v1/txn/kv does both")
+	case in.Lease > maxNumber:
+		return nil, badRequest("there is no lease %d", in.Lease)
+	case in.Lease != 0:
+		op = kv.PutOn(in.Lease, key, value)
 	case compared && in.Absent:
 		return nil, badRequest("the body has both an expected value and absent: give one")
 	case compared:
@@ -117,7 +172,7 @@ func (c *call) kvChange(key, op []byte) (any, error) {
 	}
 	current, err := kv.DecodeDone(result)
 	if err != nil {
-		return nil, kvFailed(key, current, err)
+		return nil, kvFailed(current, err)
 	}
 	o := map[string]any{}
 	addText(o, "key", key)
@@ -137,17 +192,13 @@ func kvScan(c *call) (any, error) {
 	if max(len(prefix), len(after)) > kv.MaxKey {
 		return nil, badRequest("prefix and after have at most %d bytes, as keys do", kv.MaxKey)
 	}
-	result, err := c.ask(kv.Scan(prefix, after, int(limit), 0))
+	page, err := readKV(c, kv.List(prefix, after, int(limit), 0), kv.DecodeList, firstEnd)
 	if err != nil {
 		return nil, err
 	}
-	page, err := kv.DecodeScan(result)
-	if err != nil {
-		return nil, kvFailed(nil, nil, err)
-	}
 	items := make([]map[string]any, len(page.Items))
-	for i, item := range page.Items {
-		items[i] = pair(item.Key, item.Value)
+	for i := range page.Items {
+		items[i] = entryObject(&page.Items[i])
 	}
 	return map[string]any{"items": items, "more": page.More}, nil
 }

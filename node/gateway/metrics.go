@@ -18,7 +18,7 @@ type metrics struct {
 
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
-	serving  prometheus.Gauge
+	refused  prometheus.Counter
 	received prometheus.Counter
 	sent     prometheus.Counter
 }
@@ -32,14 +32,20 @@ func newMetrics(g *Gateway) *metrics {
 		[]string{"route", "account", "status", "code"})
 	m.seconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: "baluarte", Subsystem: "gateway", Name: "request_seconds",
 		Help: "From the head of a request to the end of its answer.", Buckets: prometheus.ExponentialBuckets(.001, 2, 15)}, []string{"route"})
-	m.serving = prometheus.NewGauge(prometheus.GaugeOpts(opts("requests_serving", "Requests that are being served.")))
+	m.refused = prometheus.NewCounter(prometheus.CounterOpts(opts("connections_refused_total", "Connections closed because their source had more than its share.")))
+	held := func(name, help string, s *shares) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts(name, help)), func() float64 { return float64(s.held()) })
+	}
 	m.received = prometheus.NewCounter(prometheus.CounterOpts(opts("received_bytes_total", "Bytes of bodies received.")))
 	m.sent = prometheus.NewCounter(prometheus.CounterOpts(opts("sent_bytes_total", "Bytes of bodies sent.")))
 	reachable := prometheus.NewGaugeFunc(prometheus.GaugeOpts(opts("replicas_reachable", "Replicas that the first account can reach.")), func() float64 {
 		r := g.clusters[0].Reachable()
 		return float64(r.N - len(r.Down))
 	})
-	m.registry.MustRegister(m.requests, m.seconds, m.serving, m.received, m.sent, reachable, collectors.NewGoCollector(),
+	m.registry.MustRegister(held("connections", "Connections that are open.", g.connections),
+		held("requests_serving", "Requests that are being served.", g.serving), held("watches", "Watches that are being served.", g.watches),
+		held("memory_bytes", "Bytes of bodies and answers that are held.", g.memory))
+	m.registry.MustRegister(m.requests, m.seconds, m.refused, m.received, m.sent, reachable, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 5 * time.Second})
 	return m

@@ -288,15 +288,17 @@ func (r *rig) fails(method, path, body string, status int, code string, headers 
 // idle waits until nothing is served and nothing held.
 func (r *rig) idle() {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	l := r.g.limits
-	if err := r.g.serving.Acquire(ctx, int64(l.Requests)); err != nil {
-		r.t.Fatalf("requests are still served: %v", err)
+	for _, s := range []*shares{r.g.serving, r.g.watches, r.g.memory} {
+		r.waitFor(s.what+" that are given back", func() bool { return s.held() == 0 && len(s.used) == 0 })
 	}
-	r.g.serving.Release(int64(l.Requests))
-	if err := r.g.memory.Acquire(ctx, int64(l.Memory)); err != nil {
-		r.t.Fatalf("memory is still held: %v", err)
+}
+
+// waitFor waits for a state.
+func (r *rig) waitFor(what string, reached func() bool) {
+	r.t.Helper()
+	for end := time.Now().Add(patience); !reached(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			r.t.Fatalf("no %s", what)
+		}
 	}
-	r.g.memory.Release(int64(l.Memory))
 }

@@ -25,6 +25,10 @@ type route struct {
 	body   bodyKind
 	// transfer: it makes many calls, and the time for a call is for each of them.
 	transfer bool
+	// watch: it lasts, and has its place among the watches instead of the requests that are served.
+	watch bool
+	// operator: where there are users, it is for operators.
+	operator bool
 	// open routes need no token and no place among the requests that are served.
 	open bool
 	// do returns what is answered as JSON, or writes the answer itself.
@@ -45,14 +49,23 @@ func init() { // routes, whose functions use this table through Gateway
 		{method: "GET", pattern: "/healthz", open: true, do: health},
 		{method: "GET", pattern: "/readyz", open: true, do: ready},
 		{method: "GET", pattern: "/openapi.json", open: true, do: openAPI},
-		{method: "GET", pattern: "/metrics", do: metricsPage},
+		{method: "GET", pattern: "/metrics", operator: true, do: metricsPage},
 		{method: "GET", pattern: "/v1/cluster", do: clusterInfo},
 
 		{method: "GET", pattern: "/v1/kv", service: "kv", params: readParams("prefix", "after", "limit"), do: kvScan},
 		{method: "GET", pattern: "/v1/kv/{key}", service: "kv", params: readParams(), do: kvGet},
 		{method: "PUT", pattern: "/v1/kv/{key}", service: "kv", params: writeParams(), body: jsonBody, do: kvPut},
 		{method: "DELETE", pattern: "/v1/kv/{key}", service: "kv", params: writeParams(), do: kvDelete},
-		{method: "GET", pattern: "/v1/watch/kv", service: "kv", params: []string{"prefix", "from"}, transfer: true, do: kvWatch},
+		{method: "GET", pattern: "/v1/watch/kv", service: "kv", params: []string{"prefix", "from"}, transfer: true, watch: true, do: kvWatch},
+
+		{method: "GET", pattern: "/v1/changes/kv", service: "kv", params: []string{"prefix", "from", "limit", "timeout"}, do: kvChanges},
+		{method: "POST", pattern: "/v1/txn/kv", service: "kv", params: writeParams(), body: jsonBody, do: kvTxn},
+		{method: "GET", pattern: "/v1/leases/kv", service: "kv", params: readParams("after", "limit"), do: leaseList},
+		{method: "POST", pattern: "/v1/leases/kv", service: "kv", params: writeParams(), body: jsonBody, do: leaseGrant},
+		{method: "POST", pattern: "/v1/leases/kv/{lease}/keep-alive", service: "kv", params: writeParams(), do: leaseKeepAlive},
+		{method: "DELETE", pattern: "/v1/leases/kv/{lease}", service: "kv", params: writeParams(), do: leaseRevoke},
+		{method: "GET", pattern: "/v1/locks/kv/{name}", service: "kv", params: []string{"lease", "timeout"}, do: lockState},
+		{method: "POST", pattern: "/v1/locks/kv/{name}", service: "kv", params: writeParams(), body: jsonBody, do: lockEnter},
 
 		{method: "GET", pattern: "/v1/counter", service: "counter", params: readParams(), do: counterGet},
 		{method: "POST", pattern: "/v1/counter/add", service: "counter", params: writeParams(), body: jsonBody, do: counterAdd},

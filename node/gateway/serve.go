@@ -21,7 +21,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	label, who := "none", "none"
 	c := &call{g: g, w: out, r: r, control: http.NewResponseController(w)}
-	defer c.release()
+	defer c.end()
 	defer func() {
 		if p := recover(); p != nil {
 			if p == http.ErrAbortHandler { // an answer that was cut off on purpose
@@ -55,11 +55,6 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.sendError(err)
 		return
 	}
-	if !c.route.open {
-		defer g.serving.Release(1)
-		g.metrics.serving.Inc()
-		defer g.metrics.serving.Dec()
-	}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	g.mux.ServeHTTP(out, r)
 }
@@ -82,7 +77,7 @@ func (g *Gateway) handler(rt *route) http.HandlerFunc {
 }
 
 // admit tells for whom a request is served, or why it is not. Unless the route is open it takes a place among the
-// requests that are served, which the caller gives back.
+// requests that are served, or the watches.
 func (g *Gateway) admit(c *call) (*account, error) {
 	if c.route.open {
 		return nil, nil
@@ -98,16 +93,24 @@ func (g *Gateway) admit(c *call) (*account, error) {
 		// A name that somebody made point to this machine, so that a browser takes the gateway for theirs.
 		return acc, fail(http.StatusMisdirectedRequest, "misdirected", "the Host header names another machine: without a token only localhost is served")
 	}
-	c.account = acc
-	if err := acc.allow(); err != nil {
+	c.account, c.holder = acc, g.holderOf(acc, c.r)
+	if err := acc.allow(c.holder); err != nil {
 		return acc, err
 	}
 	if s := c.route.service; s != "" && !g.hosts(s) {
 		return acc, fail(http.StatusNotFound, "no_such_service", "this cluster hosts no service %s, only %s", s, strings.Join(g.manifest.Services, ", "))
 	}
-	if !g.serving.TryAcquire(1) {
-		return acc, busy("gateway_busy", "the gateway serves as many requests as it may")
+	if c.route.operator && !acc.Operator && len(g.accounts) > 0 {
+		return acc, fail(http.StatusForbidden, "not_operator", "this is for users that the gateway's configuration makes operators")
 	}
+	places := g.serving
+	if c.route.watch {
+		places = g.watches
+	}
+	if err := places.take(c.holder, 1); err != nil {
+		return acc, err
+	}
+	c.place = places
 	return acc, nil
 }
 
@@ -195,7 +198,7 @@ func (c *call) send(status int, answer any) {
 	if status == http.StatusOK && len(text) > smallAnswer {
 		if err := c.reserve(int64(len(text))); err != nil {
 			if c.changed {
-				err.Status = http.StatusGatewayTimeout
+				err.Status, err.Code = http.StatusGatewayTimeout, "gateway_busy"
 			}
 			c.sendError(err)
 			return

@@ -26,9 +26,9 @@ func TestKV(t *testing.T) {
 	r := newRig(t, nil)
 	r.fails("GET", "/v1/kv/a", "", 404, "not_found")
 	r.wants("PUT", "/v1/kv/a", `{"value":"1"}`, 200, `{"key":"a"}`)
-	r.wants("GET", "/v1/kv/a", "", 200, `{"key":"a","value":"1"}`)
-	r.wants("GET", "/v1/kv/a?consistency=ordered&timeout=5s", "", 200, `{"key":"a","value":"1"}`)
-	r.wants("GET", "/v1/kv/a?consistency=stale", "", 200, `{"key":"a","value":"1"}`)
+	r.wants("GET", "/v1/kv/a", "", 200, `{"key":"a","revision":1,"value":"1"}`)
+	r.wants("GET", "/v1/kv/a?consistency=ordered&timeout=5s", "", 200, `{"key":"a","revision":1,"value":"1"}`)
+	r.wants("GET", "/v1/kv/a?consistency=stale", "", 200, `{"key":"a","revision":1,"value":"1"}`)
 
 	// Compared.
 	r.wants("PUT", "/v1/kv/a", `{"value":"2","expected":"1"}`, 200, `{"key":"a"}`)
@@ -40,18 +40,19 @@ func TestKV(t *testing.T) {
 	r.fails("PUT", "/v1/kv/c", `{"value":"3","expected":"","absent":true}`, 400, "bad_request")
 
 	// Keys and values of any bytes.
-	for _, key := range []string{"a/b", "a//b", "..", "a b?#%", "é", "\xff\x00"} {
+	for i, key := range []string{"a/b", "a//b", "..", "a b?#%", "é", "\xff\x00"} {
 		path := "/v1/kv/" + escape(key)
 		r.wants("PUT", path, fmt.Sprintf(`{"value_base64":%q}`, base64.StdEncoding.EncodeToString([]byte(key))), 200,
-			strings.TrimSuffix(pairText(key, ""), ",")+"}")
-		r.wants("GET", path, "", 200, pairText(key, key)+"}")
-		r.wants("GET", "/v1/kv?prefix="+escape(key)+"&limit=1", "", 200, `{"items":[`+pairText(key, key)+`}],"more":false}`)
+			pairText(key, "", 0)+"}")
+		entry := pairText(key, key, 4+2*i) + "}"
+		r.wants("GET", path, "", 200, entry)
+		r.wants("GET", "/v1/kv?prefix="+escape(key)+"&limit=1", "", 200, `{"items":[`+entry+`],"more":false}`)
 		r.do("DELETE", path, "")
 		r.fails("GET", path, "", 404, "not_found")
 	}
 
-	r.wants("GET", "/v1/kv?limit=1", "", 200, `{"items":[{"key":"a","value":"2"}],"more":true}`)
-	r.wants("GET", "/v1/kv?after=a", "", 200, `{"items":[{"key":"b","value":"3"}],"more":false}`)
+	r.wants("GET", "/v1/kv?limit=1", "", 200, `{"items":[{"key":"a","revision":2,"value":"2"}],"more":true}`)
+	r.wants("GET", "/v1/kv?after=a", "", 200, `{"items":[{"key":"b","revision":3,"value":"3"}],"more":false}`)
 	r.wants("DELETE", "/v1/kv/b", "", 200, `{"key":"b"}`)
 	r.fails("DELETE", "/v1/kv/b", "", 404, "not_found")
 
@@ -70,7 +71,7 @@ func escape(s string) string {
 }
 
 // pairText is the text of a pair without its last brace; without a value only the key.
-func pairText(key, value string) string {
+func pairText(key, value string, revision int) string {
 	member := func(name, s string) string {
 		if !strings.Contains(s, "\xff") {
 			return fmt.Sprintf("%q:%q", name, s)
@@ -80,7 +81,7 @@ func pairText(key, value string) string {
 	if value == "" {
 		return "{" + member("key", key)
 	}
-	return "{" + member("key", key) + "," + member("value", value)
+	return fmt.Sprintf(`{%s,"revision":%d,%s`, member("key", key), revision, member("value", value))
 }
 
 func TestCounter(t *testing.T) {

@@ -162,12 +162,17 @@ func (w *watching) end() error {
 	if !w.c.w.written() {
 		return e
 	}
+	w.fail(e)
+	return nil
+}
+
+// fail sends an error as the last event.
+func (w *watching) fail(e *Error) {
 	text, err := json.Marshal(map[string]*Error{"error": e})
 	if err != nil {
-		return err
+		panic(fmt.Errorf("gateway: an error: %w", err))
 	}
 	_ = w.text(fmt.Sprintf("event: error\ndata: %s\n\n", text)) // the reader may be gone
-	return nil
 }
 
 func (w *watching) write(e *event) error {
@@ -180,14 +185,16 @@ func (w *watching) write(e *event) error {
 	if w.sent++; w.sent <= w.skip {
 		return nil
 	}
-	o := map[string]any{"revision": e.change.Revision, "change": e.change.Kind.String()}
-	addText(o, "key", e.change.Key)
-	if e.change.Kind == kv.Changed {
-		addText(o, "value", e.change.Value)
-	}
-	text, err := json.Marshal(o)
+	text, err := json.Marshal(changeObject(&e.change))
 	if err != nil {
 		return err
+	}
+	if len(text) > smallAnswer { // until the reader has taken it
+		if err := w.c.reserve(int64(len(text))); err != nil {
+			w.fail(err)
+			return err
+		}
+		defer w.c.release()
 	}
 	return w.text(fmt.Sprintf("id: %d.%d\nevent: %s\ndata: %s\n\n", e.change.Revision, w.sent, e.change.Kind, text))
 }

@@ -16,7 +16,7 @@ type events struct {
 	in   *bufio.Scanner
 }
 
-func (r *rig) watch(query, last string) *events {
+func (r *rig) watch(query, last string, headers ...string) *events {
 	r.t.Helper()
 	req, err := http.NewRequest("GET", r.url+"/v1/watch/kv"+query, nil)
 	if err != nil {
@@ -24,6 +24,10 @@ func (r *rig) watch(query, last string) *events {
 	}
 	if last != "" {
 		req.Header.Set("Last-Event-ID", last)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		req.Header.Set(name, value)
 	}
 	resp, err := r.client.Do(req)
 	if err != nil {
@@ -33,7 +37,9 @@ func (r *rig) watch(query, last string) *events {
 	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "text/event-stream" {
 		r.t.Fatalf("watch %s after %q: %d", query, last, resp.StatusCode)
 	}
-	return &events{r, resp, bufio.NewScanner(resp.Body)}
+	in := bufio.NewScanner(resp.Body)
+	in.Buffer(nil, 2*kv.MaxValue)
+	return &events{r, resp, in}
 }
 
 // wants reads the next event.

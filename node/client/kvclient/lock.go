@@ -76,7 +76,7 @@ func Acquire(ctx context.Context, c Cluster, name string, ttl time.Duration, opt
 		return nil, err
 	}
 	l := &Lock{Name: name, Lease: lease.id, c: c, lease: lease, prefix: lockPrefix + name + "/"}
-	l.Key = fmt.Sprintf("%s%016x", l.prefix, lease.id)
+	l.Key = turnKey(name, lease.id)
 	// What waits for the lock need not wait any longer than the lease lives.
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -96,7 +96,8 @@ func Acquire(ctx context.Context, c Cluster, name string, ttl time.Duration, opt
 
 // queue puts the key and waits until all before it are gone.
 func (l *Lock) queue(ctx context.Context, o *lockOptions) error {
-	result, err := l.c.Invoke(ctx, kv.Transact(&kv.Txn{Then: []kv.Op{{Kind: kv.OpPut, Key: []byte(l.Key), Value: []byte(o.note), Lease: l.Lease}}}))
+	_, op := Enter(l.Name, l.Lease, []byte(o.note))
+	result, err := l.c.Invoke(ctx, op)
 	if err != nil {
 		return err
 	}
@@ -132,27 +133,16 @@ func (l *Lock) queue(ctx context.Context, o *lockOptions) error {
 // before returns the keys of those who came before, in that order.
 func (l *Lock) before(ctx context.Context) (earlier []kv.Entry, err error) {
 	mine := false
-	for after := []byte(nil); ; {
-		result, err := Ask(ctx, l.c, kv.List([]byte(l.prefix), after, 0, 0))
-		if err != nil {
-			return nil, err
+	err = eachTurn(ctx, l.c, l.prefix, func(e kv.Entry) {
+		switch {
+		case string(e.Key) == l.Key:
+			mine = true
+		case e.Revision < l.Token:
+			earlier = append(earlier, e)
 		}
-		page, err := kv.DecodeList(result)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range page.Items {
-			after = e.Key
-			switch {
-			case string(e.Key) == l.Key:
-				mine = true
-			case e.Revision < l.Token && isTurn(strings.TrimPrefix(string(e.Key), l.prefix)):
-				earlier = append(earlier, e)
-			}
-		}
-		if !page.More {
-			break
-		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	if !mine {
 		return nil, ErrLost
