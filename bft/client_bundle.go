@@ -30,6 +30,7 @@ type sentCall struct {
 	// As in waitingCall.
 	idempotent bool
 	moves      uint8
+	again      bool // it left before, in another bundle
 }
 
 // sentBundle is a bundle that f+1 replicas have not yet answered alike.
@@ -149,7 +150,7 @@ func (c *Client) formBundle() bool {
 	for range count {
 		w := c.waiting.pop()
 		b.Ops = append(b.Ops, w.op)
-		b.calls = append(b.calls, sentCall{id: w.id, deadline: w.deadline, size: len(w.op), idempotent: w.idempotent, moves: w.moves, traced: w.traced})
+		b.calls = append(b.calls, sentCall{id: w.id, deadline: w.deadline, size: len(w.op), idempotent: w.idempotent, moves: w.moves, again: w.left(), traced: w.traced})
 		b.deadline = min(b.deadline, w.deadline)
 		b.backoff = max(b.backoff, w.backoff)
 	}
@@ -390,7 +391,7 @@ func (c *Client) accept(i int, session SessionID, results [][]byte) {
 	for k := range b.calls {
 		if call := &b.calls[k]; !call.ended && !c.move(b, k, results[k]) {
 			value, err := b.outcome(results[k])
-			c.end(call.id, value, err, call.size)
+			c.end(call.id, value, said(err, call.again), call.size)
 			r := &c.ready.Results[len(c.ready.Results)-1]
 			r.Session, r.First, r.Index = session, b.First, k
 		}
@@ -482,7 +483,7 @@ func (c *Client) endWaiting(w *waitingCall, which func(CallID, Time) bool) bool 
 	if !which(w.id, w.deadline) {
 		return false
 	}
-	c.end(w.id, nil, errWaiting, len(w.op))
+	c.end(w.id, nil, said(errWaiting, w.left()), len(w.op))
 	return true
 }
 

@@ -86,7 +86,7 @@ func (c *Client) leaveSession() bool {
 // endReplaced ends the calls that have not left a client that was replaced.
 func (c *Client) endReplaced() {
 	c.waiting.filter(func(w *waitingCall) bool {
-		c.end(w.id, nil, resultErrors[ResultReplaced], len(w.op))
+		c.end(w.id, nil, said(resultErrors[ResultReplaced], w.left()), len(w.op))
 		return true
 	})
 }

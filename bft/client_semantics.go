@@ -1,6 +1,9 @@
 package bft
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Semantics says how often an operation is executed when messages are lost, replicas fail or sessions end. It
 // decides what leaves the client, and how often; replicas execute a number of a session once whatever it is.
@@ -90,7 +93,7 @@ func (c *Client) notOpened(result []byte) {
 		e = errBadResult
 	}
 	c.waiting.filter(func(w *waitingCall) bool {
-		c.end(w.id, nil, &CallError{Kind: e.Kind, Outcome: ErrNotSubmitted, Text: e.Text}, len(w.op))
+		c.end(w.id, nil, said(&CallError{Kind: e.Kind, Outcome: ErrNotSubmitted, Text: e.Text}, w.left()), len(w.op))
 		return true
 	})
 }
@@ -101,6 +104,20 @@ func (c *Client) again(b *sentBundle, k int, ops [][]byte) {
 	c.waiting.push(waitingCall{id: call.id, op: ops[k], deadline: call.deadline, class: b.class,
 		idempotent: call.idempotent, moves: call.moves, traced: call.traced, backoff: min(2*b.backoff, c.cfg.MaxRetry)})
 	call.ended = true
+}
+
+// left tells whether a call that waits has left before.
+func (w *waitingCall) left() bool { return w.backoff > 0 }
+
+// said is what err says of a call. If it left before, in another bundle, that it was not executed in this one, or never left in
+// it, says nothing of the other; but what no service takes was not taken then either.
+func said(err error, again bool) error {
+	e, ok := err.(*CallError)
+	if !again || !ok || e == resultErrors[ResultUnknownService] || e == resultErrors[ResultInvalid] ||
+		!errors.Is(e, ErrNotSubmitted) && !errors.Is(e, ErrRejected) {
+		return err
+	}
+	return &CallError{Kind: ErrOutcomeUnknown, Text: "it left before, and may have been executed; at last: " + e.Text}
 }
 
 // operations reads the operations of a bundle back from its payload.

@@ -219,6 +219,70 @@ func TestIdempotentMovesToANewSession(t *testing.T) {
 	}
 }
 
+// A call that left before, and waits for the next session, may have been executed: however it ends, nobody says that
+// it was not.
+func TestWaitsForItsNextSessionAfterItLeft(t *testing.T) {
+	for name, end := range map[string]func(r *clientRig, opening *Bundle){
+		"deadline": func(r *clientRig, _ *Bundle) { r.tick(2 * Second) },
+		"cancel":   func(r *clientRig, _ *Bundle) { r.c.Cancel(1) },
+		"refused": func(r *clientRig, opening *Bundle) {
+			for id := range ReplicaID(2) {
+				r.c.Step(id, ReplyFrame(id, 0, opening, 0, [][]byte{{byte(ResultRefused)}}, Everyone))
+			}
+		},
+		"replaced": func(r *clientRig, opening *Bundle) {
+			for id := range ReplicaID(2) {
+				r.c.Step(id, ReplyFrame(id, 0, opening, 0, [][]byte{{byte(ResultReplaced)}}, Everyone))
+			}
+		},
+	} {
+		r := newRig(t, rigConfig(4))
+		r.open()
+		r.invokeAs(1, "a", CallOptions{Semantics: AtLeastOnce, Deadline: r.now + Second})
+		r.tick(0)
+		b, _ := r.lastRequest()
+		for id := range ReplicaID(2) {
+			r.c.Step(id, ReplyFrame(id, 0, b, b.Session, [][]byte{{byte(ResultUnknownSession)}}, Everyone))
+		}
+		r.pump()
+		opening, _ := r.lastRequest()
+		if !opening.Opens() || len(opening.Ops) != 0 {
+			t.Fatalf("%s: %+v does not open a session first", name, opening)
+		}
+		end(r, opening)
+		r.pump()
+		err := r.results[1].Err
+		if !errors.Is(err, ErrOutcomeUnknown) || errors.Is(err, ErrNotSubmitted) || errors.Is(err, ErrRejected) || errors.Is(err, ErrReplaced) {
+			t.Errorf("%s: it ends in %v, want that its outcome is unknown", name, err)
+		}
+	}
+}
+
+// The same once it has left again: that this time it was not executed says nothing of the first.
+func TestRefusedAfterItLeft(t *testing.T) {
+	for status, never := range map[ResultStatus]bool{ResultTooLate: false, ResultEnded: false, ResultReplaced: false, ResultInvalid: true, ResultUnknownService: true} {
+		r := newRig(t, rigConfig(4))
+		r.open()
+		r.invokeAs(1, "a", CallOptions{Semantics: AtLeastOnce})
+		r.tick(0)
+		first, _ := r.lastRequest()
+		for range 2 { // the others are asked first, with the same bytes
+			r.tick(r.c.cfg.RetryAfter)
+		}
+		b, _ := r.lastRequest()
+		if b.First == first.First {
+			t.Fatalf("status %d: %+v, and then %+v: not a new operation", status, first, b)
+		}
+		for id := range ReplicaID(2) {
+			r.c.Step(id, ReplyFrame(id, 0, b, b.Session, [][]byte{{byte(status)}}, Everyone))
+		}
+		r.pump()
+		if err := r.results[1].Err; errors.Is(err, ErrOutcomeUnknown) == never || errors.Is(err, ErrRejected) != never || errors.Is(err, ErrNotSubmitted) {
+			t.Errorf("status %d: it ends in %v", status, err)
+		}
+	}
+}
+
 // What waits for a session that cannot be opened did not leave.
 func TestWaitsForItsSession(t *testing.T) {
 	r := newRig(t, rigConfig(4))
