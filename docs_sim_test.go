@@ -157,7 +157,7 @@ func TestDocFaults(t *testing.T) {
 // TestDocScripts wants every name of a line of settings in the table of lines, and no other.
 func TestDocScripts(t *testing.T) {
 	rows := tableUnder(t, simulatorDoc, "line")
-	names := regexp.MustCompile(`of ([a-z, ]+)$`)
+	names := regexp.MustCompile(`of ([a-z, -]+)$`)
 	for _, line := range []string{"protocol", "timeouts", "load", "network", "machine"} {
 		i := slices.IndexFunc(rows, func(r []string) bool { return r[0] == "`"+line+"`" })
 		if i < 0 {

@@ -3,6 +3,8 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/crypto"
@@ -25,6 +27,8 @@ type clientHost struct {
 	last    bft.CallID
 	wakesAt bft.Time
 	idle    int // callers that wait for nothing
+	// dead: it has crashed.
+	dead bool
 }
 
 // ongoing is a call that has not ended.
@@ -42,10 +46,13 @@ func newClientHost(w *world, id int, signer crypto.Signer, bad bool) (*clientHos
 	var err error
 	c.client, err = bft.NewClient(bft.ClientConfig{
 		Key: c.key, Cluster: w.cluster, N: w.n, Seed: seedOf(w.opts.Seed, fmt.Sprint("client ", id)),
-		MaxBundleOps: p.MaxBundleOps, RetryAfter: bft.Time(p.RequestTimeout) / 2, MaxRetry: 2 * bft.Time(p.RequestTimeout),
+		MaxBundleOps: p.MaxBundleOps, RetryAfter: bft.Time(p.RequestTimeout) / 2, MaxRetry: c.maxRetry(),
 	})
 	return c, err
 }
+
+// maxRetry is the longest time between two times that a request is sent.
+func (c *clientHost) maxRetry() bft.Time { return 2 * bft.Time(c.w.opts.Protocol.RequestTimeout) }
 
 func (c *clientHost) endpoint() endpoint { return endpoint(len(c.w.net.ids) + c.id) }
 
@@ -54,22 +61,50 @@ func (c *clientHost) start() {
 	for range c.w.opts.Load.Outstanding {
 		c.w.q.after(between(c.load.r, 0, bft.Time(c.w.opts.Load.Think)), c.next)
 	}
+	if l := &c.w.opts.Load; !c.bad && c.id >= l.Clients-l.Crashes {
+		heal := bft.Time(c.w.opts.Heal)
+		c.w.q.after(between(stream(c.w.opts.Seed, fmt.Sprint("crash of client ", c.id)), heal/10, heal), c.crash)
+	}
+}
+
+// crash ends the client, and its calls with it: nobody will ever know what became of them.
+func (c *clientHost) crash() {
+	c.dead = true
+	for _, id := range slices.Sorted(maps.Keys(c.calls)) {
+		if x := c.calls[id]; x.how == ordered && !x.in.reads() {
+			c.w.history.calls = append(c.w.history.calls, call{client: c.id, in: x.in, from: x.from, till: c.w.q.now})
+		}
+	}
+	clear(c.calls)
+	c.w.trace.note(c.w.q.now, KindCrash, c.endpoint(), -1, func() string { return "for good" })
 }
 
 // next makes one caller call, unless the load is over.
 func (c *clientHost) next() {
+	if c.dead {
+		return
+	}
 	if most := c.w.opts.Load.Calls; c.w.stopping || most > 0 && int(c.last) >= most {
 		c.idle++
 		return
 	}
 	in, how := c.load.next()
-	c.invoke(in, how, c.load.deadlineOf(c.w.q.now, bft.Time(c.w.opts.Protocol.RequestTimeout)), func() {
+	c.load.choose(&in)
+	now, timeout := c.w.q.now, bft.Time(c.w.opts.Protocol.RequestTimeout)
+	deadline := c.load.deadlineOf(now, timeout)
+	if deadline == 0 {
+		deadline = c.load.callDeadline(&in, now, timeout)
+	}
+	c.invoke(in, how, deadline, func() {
 		c.w.q.after(between(c.load.r, 0, bft.Time(c.w.opts.Load.Think)), c.next)
 	})
 }
 
 // invoke makes a call; done runs when it has ended.
 func (c *clientHost) invoke(in input, how way, deadline bft.Time, done func()) {
+	if c.dead {
+		return
+	}
 	now := c.w.q.now
 	c.last++
 	id := c.last
@@ -78,7 +113,10 @@ func (c *clientHost) invoke(in input, how way, deadline bft.Time, done func()) {
 		c.w.written[in.key+" "+in.value] = true
 	}
 	c.client.Tick(now+1, epochStart+now)
-	opts := bft.CallOptions{Deadline: deadline}
+	opts := bft.CallOptions{Deadline: deadline, Semantics: in.semantics}
+	if in.semantics == bft.Maybe && deadline == 0 { // the client has one of its own
+		x.deadline = now + c.maxRetry()
+	}
 	var err error
 	switch how {
 	case ordered:
@@ -93,6 +131,9 @@ func (c *clientHost) invoke(in input, how way, deadline bft.Time, done func()) {
 		return
 	}
 	c.calls[id] = x
+	if t := c.w.order.tally; t != nil && !c.bad && how == ordered && in.counted() {
+		t.begin(c.id, in, now, deadline)
+	}
 	c.w.trace.note(now, KindCall, c.endpoint(), -1, func() string { return describeCall(in, nil) })
 	c.demand(id)
 	c.pump()
@@ -112,6 +153,9 @@ func (c *clientHost) demand(id bft.CallID) {
 
 // receive takes a frame from a replica.
 func (c *clientHost) receive(m *message) {
+	if c.dead {
+		return
+	}
 	now := c.w.q.now
 	c.w.trace.frame(now, KindDeliver, m)
 	from := c.w.net.ids[m.from]
@@ -160,6 +204,9 @@ func (c *clientHost) sign(s bft.SignRequest) {
 	payload := s.Message[len(bft.RequestSigningBytes(c.w.cluster, nil)):]
 	c.w.order.issue(c.key, payload)
 	c.w.q.after(bft.Time(c.w.opts.Machine.Sign), func() {
+		if c.dead {
+			return
+		}
 		c.client.Signed(s.ID, sig)
 		c.pump()
 	})
@@ -167,6 +214,9 @@ func (c *clientHost) sign(s bft.SignRequest) {
 
 func (c *clientHost) send(m bft.Outbound) {
 	if !c.bad {
+		if t := c.w.order.tally; t != nil {
+			t.left(c.w.n, &m)
+		}
 		c.transmit(sending{Outbound: m})
 		return
 	}
@@ -225,7 +275,7 @@ func (c *clientHost) wake() {
 	at = max(at, c.w.q.now+bft.Millisecond)
 	c.wakesAt = at
 	c.w.q.at(at, func() {
-		if c.wakesAt != at {
+		if c.wakesAt != at || c.dead {
 			return
 		}
 		c.wakesAt = 0
@@ -258,6 +308,9 @@ func (c *clientHost) record(x *ongoing, r bft.CallResult) {
 	if w.opts.Service != nil && !c.ownEnded(x, &r) {
 		return
 	}
+	if t := w.order.tally; t != nil && x.how == ordered && x.in.counted() {
+		t.ended(&x.in, r.Err)
+	}
 	entry := call{client: c.id, in: x.in, from: x.from, till: now}
 	if r.Err == nil {
 		out, err := c.load.decode(&x.in, r.Value)
@@ -274,12 +327,10 @@ func (c *clientHost) record(x *ongoing, r bft.CallResult) {
 	} else if !c.mayFail(x, r.Err) {
 		return
 	}
-	if x.in.kind == opGet || x.in.kind == opNumber || x.in.kind == opAsk {
-		if entry.out == nil {
-			return // a read without a result says nothing
-		}
+	if x.in.reads() && entry.out == nil {
+		return // a read without a result says nothing
 	}
-	if r.Err != nil && errors.Is(r.Err, bft.ErrNotSubmitted) {
+	if r.Err != nil && (errors.Is(r.Err, bft.ErrNotSubmitted) || errors.Is(r.Err, bft.ErrRejected)) {
 		return // it never happened, and whatever shows otherwise breaks the history
 	}
 	w.history.calls = append(w.history.calls, entry)
@@ -313,6 +364,8 @@ func (c *clientHost) mayFail(x *ongoing, err error) bool {
 	switch {
 	case errors.Is(err, bft.ErrContended) && x.how != ordered:
 		return true
+	case errors.Is(err, bft.ErrRejected) && x.in.semantics == bft.AtMostOnce && x.deadline != 0:
+		return true // ordered too late
 	case givenUp && (errors.Is(err, bft.ErrOutcomeUnknown) || errors.Is(err, bft.ErrNotSubmitted) || errors.Is(err, bft.ErrOverloaded)):
 		return true
 	}

@@ -46,6 +46,7 @@
 //	R2     work is paid for with bytes                 resources, judge and answered
 //	P1     throughput under attack                     Share
 //	T1     agreed time is sound                        order, checkTime
+//	C1     calls are executed as often as promised     tally, executed, ended and left
 //	A1     more than f liars are named                 accounts, settle, by package account
 //	A2     no honest replica is accused                accounts, settle; host, judge; clientHost, receive
 //	M1     one seed, one trace hash                    Fuzz

@@ -31,7 +31,9 @@ type Census struct {
 	// Injected counts the runs in which faults of a class and duration really hit.
 	Injected   map[string]int `json:"injected"`
 	Operations int            `json:"operations"`
-	Sequences  bft.Seq        `json:"sequences"`
+	// Calls are those of the runs in which calls have different semantics, by semantics.
+	Calls     []Calls `json:"calls,omitempty"`
+	Sequences bft.Seq `json:"sequences"`
 	// Twice are the runs that were run twice, to compare their hashes (M1).
 	Twice int `json:"run_twice"`
 	// MostViews is the most views that a run went through after the heal.
@@ -72,6 +74,12 @@ func (c *Census) add(r *Report) {
 	for _, l := range s.Lies {
 		c.LiesTold[l.Name] += l.Count
 	}
+	for i, x := range s.Calls {
+		if i == len(c.Calls) {
+			c.Calls = append(c.Calls, Calls{Semantics: x.Semantics})
+		}
+		c.Calls[i].add(&x)
+	}
 	c.Operations += s.Operations + s.Reads
 	c.Sequences += s.Sequences
 	c.MostViews = max(c.MostViews, s.ViewsAfterHeal)
@@ -111,6 +119,9 @@ func (c *Census) WriteTo(w io.Writer) (int64, error) {
 	print("numbers, calls      %d, %d\n", c.Sequences, c.Operations)
 	print("most views          %d after the heal\n", c.MostViews)
 	print("longest call        %.1f request timeouts after the heal\n", c.Longest)
+	for _, x := range c.Calls {
+		print("calls               %v\n", &x)
+	}
 	for _, n := range SortedKeys(c.ByN) {
 		print("n = %-2d              %d\n", n, c.ByN[n])
 	}

@@ -34,6 +34,7 @@ type input struct {
 	key        string
 	value, old string
 	n          int64
+	semantics  bft.Semantics
 }
 
 // output is what the call ended with; nil stands for any outcome, also that of never having happened.

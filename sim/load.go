@@ -21,6 +21,8 @@ type load struct {
 	seen map[string]string
 	// service is the one under test, if there is one.
 	service *Service
+	// calls draws the semantics of calls, if they differ.
+	calls *rand.Rand
 }
 
 // way is how a call travels.
@@ -39,6 +41,8 @@ func newLoad(o *Options, client int, bad bool) *load {
 		service: o.Service}
 	if bad {
 		l.opts.Service, l.prefix = "kv", "bad"
+	} else if l.opts.Semantics.mixed() {
+		l.calls = stream(o.Seed, fmt.Sprint("semantics ", client))
 	}
 	return l
 }
@@ -85,28 +89,47 @@ func (l *load) next() (input, way) {
 	return in, ordered
 }
 
-// encode makes the operation that the service gets.
+// reads tells whether the operation changes nothing.
+func (i *input) reads() bool { return i.kind == opGet || i.kind == opNumber || i.kind == opAsk }
+
+// encode makes the operation that leaves the client.
 func (i *input) encode() []byte {
+	service, read := "kv", false
 	switch i.kind {
 	case opOwn, opAsk:
-		return exec.EncodeOp(ownService, i.kind == opAsk, []byte(i.value))
-	case opPut:
-		return exec.EncodeOp("kv", false, kv.Put([]byte(i.key), []byte(i.value)))
+		service, read = ownService, i.kind == opAsk
 	case opGet:
-		return exec.EncodeOp("kv", true, kv.Get([]byte(i.key)))
+		read = true
+	case opAdd, opNegate:
+		service = "counter"
+	case opNumber:
+		service, read = "counter", true
+	}
+	return exec.EncodeOp(service, read, i.payload())
+}
+
+// payload is what the service gets of the operation.
+func (i *input) payload() []byte {
+	switch i.kind {
+	case opOwn, opAsk:
+		return []byte(i.value)
+	case opPut:
+		return kv.Put([]byte(i.key), []byte(i.value))
+	case opGet:
+		return kv.Get([]byte(i.key))
 	case opDelete:
-		return exec.EncodeOp("kv", false, kv.Delete([]byte(i.key)))
+		return kv.Delete([]byte(i.key))
 	case opSwap:
 		if i.old == "" {
-			return exec.EncodeOp("kv", false, kv.Create([]byte(i.key), []byte(i.value)))
+			return kv.Create([]byte(i.key), []byte(i.value))
 		}
-		return exec.EncodeOp("kv", false, kv.CompareAndSet([]byte(i.key), []byte(i.old), []byte(i.value)))
+		return kv.CompareAndSet([]byte(i.key), []byte(i.old), []byte(i.value))
 	case opAdd:
-		return exec.EncodeOp("counter", false, counter.Add(i.n))
+		return counter.Add(i.n)
 	case opNegate:
-		return exec.EncodeOp("counter", false, counter.Mul(-1))
+		return counter.Mul(-1)
 	}
-	return exec.EncodeOp("counter", true, counter.Get())
+	return counter.Get()
 }
 
 // decode reads the result. What the service can never say is an error.

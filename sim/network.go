@@ -150,6 +150,9 @@ func (w *network) meets(m *message, l *link) (lost bool, delay bft.Time) {
 	if !w.healed && chance(l.r, w.opts.Network.Loss) {
 		lost = true
 	}
+	if k := w.opts.Network.ClientLoss; k > 0 && !w.healed && !(w.replica(m.from) && w.replica(m.to)) && chance(l.r, k) {
+		lost = true
+	}
 	return lost || l.drops.Has(m.number), delay
 }
 

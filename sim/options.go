@@ -123,6 +123,10 @@ type Load struct {
 	BadClients int `json:"bad_clients"`
 	// Calls is how many calls each client makes at most; 0: as many as there is time for.
 	Calls int `json:"calls,omitempty"`
+	// Crashes is how many honest clients crash before Heal, the last ones, and never come back: fewer than Clients.
+	Crashes int `json:"crashes,omitempty"`
+	// Semantics are how often an operation may be executed.
+	Semantics
 }
 
 // Network is how messages travel between Heal's two sides; cuts and lossy periods are faults.
@@ -135,6 +139,8 @@ type Network struct {
 	Loss      int `json:"loss_percent"`
 	Duplicate int `json:"duplicate_percent"`
 	Reorder   int `json:"reorder_percent"`
+	// ClientLoss is the percentage of the messages between clients and replicas that are lost before Heal, besides Loss.
+	ClientLoss int `json:"client_loss_percent,omitempty"`
 	// Bandwidth is how many bytes an endpoint sends in a second; 0: as many as it likes.
 	Bandwidth int64 `json:"bandwidth,omitempty"`
 }
@@ -157,7 +163,7 @@ type Machine struct {
 
 // Oracles lists the oracles that can end a run, see the package comment.
 func Oracles() []string {
-	return []string{"S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "D1", "D2", "L1", "L2", "R1", "R2", "T1", "A1", "A2", "PANIC"}
+	return []string{"S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "D1", "D2", "L1", "L2", "R1", "R2", "T1", "C1", "A1", "A2", "PANIC"}
 }
 
 // The bounds of a run: what one machine can hold and one can wait for.
@@ -219,7 +225,10 @@ func (o *Options) Validate() error {
 	bad(o.Load.State >= 0 && o.Load.State <= 16<<20, "load: a state of %d bytes is not within 0 to 16 MiB", o.Load.State)
 	bad(min(o.Load.Linearizable, o.Load.Stale, o.Load.Ordered) >= 0 && o.Load.Linearizable+o.Load.Stale+o.Load.Ordered <= 100,
 		"load: the percentages of reads are not within 0 to 100 together")
-	bad(max(o.Network.Loss, o.Network.Duplicate, o.Network.Reorder) <= 100 && min(o.Network.Loss, o.Network.Duplicate, o.Network.Reorder) >= 0,
+	bad(o.Load.Crashes >= 0 && o.Load.Crashes < o.Load.Clients, "load: %d of %d clients crash: fewer must than there are", o.Load.Crashes, o.Load.Clients)
+	bad(min(o.Load.AtMostOnce, o.Load.AtLeastOnce, o.Load.Maybe) >= 0 && o.Load.AtMostOnce+o.Load.AtLeastOnce+o.Load.Maybe <= 100,
+		"load: the percentages of call semantics are not within 0 to 100 together")
+	bad(max(o.Network.Loss, o.Network.Duplicate, o.Network.Reorder, o.Network.ClientLoss) <= 100 && min(o.Network.Loss, o.Network.Duplicate, o.Network.Reorder, o.Network.ClientLoss) >= 0,
 		"network: a percentage is not within 0 to 100")
 	bad(o.Signatures == "fast" || o.Signatures == "ed25519", "signatures: %q is neither fast nor ed25519", o.Signatures)
 	bad(o.Lying == "" || slices.Contains(Persistences(), o.Lying), "lying: %q is none of %q", o.Lying, Persistences())

@@ -35,6 +35,8 @@ type order struct {
 	replies map[replyKey]bft.Digest
 	// values are the values in the results, for stale reads.
 	values map[string]bool
+	// tally, if set, counts how often operations are executed.
+	tally *tally
 }
 
 type entry struct {
@@ -123,6 +125,9 @@ func (o *order) applied(id bft.ReplicaID, ctx *exec.Context, op []byte) {
 	switch {
 	case !ok:
 		o.ops[k] = appliedOp{ctx.Seq, string(op)}
+		if o.tally != nil {
+			o.tally.executed(id, ctx, op)
+		}
 	case was.seq != ctx.Seq:
 		o.fail("S4", "operation %d of session %d is applied at number %d by replica %d, and was at %d", k.op, k.session, ctx.Seq, id, was.seq)
 	case was.op != string(op):

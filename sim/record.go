@@ -173,8 +173,11 @@ func (r *recorder) happens(e *Event) {
 		}
 	case KindCrash:
 		mark.Until = draw.Forever
-		r.down[e.From] = r.mark(mark)
-		r.leave(e.From)
+		k := r.mark(mark)
+		if e.From < len(r.down) { // clients that crash do not come back, and have no views
+			r.down[e.From] = k
+			r.leave(e.From)
+		}
 	case KindStart:
 		if k := r.down[e.From]; k >= 0 {
 			r.run.Marks[k].Until = now

@@ -58,6 +58,8 @@ type Stats struct {
 	Endured  int `json:"lies_endured"`
 	// Injected counts how often faults of each class and duration really hit.
 	Injected []Injection `json:"injected,omitempty"`
+	// Calls tell how often operations were executed, by the semantics of their calls; none unless these differ.
+	Calls []Calls `json:"calls,omitempty"`
 	// Unchecked: the history was too hard to check in the time that there is (S5).
 	Unchecked bool `json:"unchecked,omitempty"`
 	// Lies counts what the adversary did.
@@ -112,6 +114,10 @@ func (r *Report) WriteTo(w io.Writer) (int64, error) {
 	l := &o.Load
 	fmt.Fprintf(&b, "load          %s, %d clients × %d, %d keys, think %v, reads %d %% linearizable %d %% stale %d %% ordered, %d bad clients\n",
 		l.Service, l.Clients, l.Outstanding, l.Keys, l.Think, l.Linearizable, l.Stale, l.Ordered, l.BadClients)
+	if l.Semantics.mixed() {
+		fmt.Fprintf(&b, "semantics     at most once %d %%, at least once %d %%, maybe %d %%, %d %% of clients' messages lost, %d clients crash\n",
+			l.AtMostOnce, l.AtLeastOnce, l.Maybe, o.Network.ClientLoss, l.Crashes)
+	}
 	n := &o.Network
 	fmt.Fprintf(&b, "network       delay %v + %v, loss %d %%, duplicates %d %%, late %d %%\n", n.Delay, n.Jitter, n.Loss, n.Duplicate, n.Reorder)
 	m := &o.Machine
@@ -130,6 +136,9 @@ func (r *Report) WriteTo(w io.Writer) (int64, error) {
 	fmt.Fprintf(&b, "ran           %v, %d events, %d numbers, %d views, %d crashes, %d snapshots installed\n", s.Virtual, s.Events, s.Sequences, s.Views, s.Crashes, s.Installs)
 	fmt.Fprintf(&b, "messages      %d sent, %d lost, %d doubled\n", s.Sent, s.Lost, s.Duplicated)
 	fmt.Fprintf(&b, "calls         %d operations, %d reads, %d left open, the longest after the heal %v\n", s.Operations, s.Reads, s.Undecided, s.Longest)
+	for _, c := range s.Calls {
+		fmt.Fprintf(&b, "executed      %v\n", &c)
+	}
 	for _, x := range s.Lies {
 		fmt.Fprintf(&b, "lie           %s: %d\n", x.Name, x.Count)
 	}

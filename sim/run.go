@@ -100,6 +100,9 @@ func (w *world) run() (*Report, error) {
 		return nil, w.err
 	}
 	if w.failure == nil {
+		if w.order.tally != nil {
+			w.order.tally.complete(&w.history)
+		}
 		w.checkHistory()
 	}
 	return w.report(), nil
@@ -136,6 +139,9 @@ func (w *world) build() error {
 		w.members = append(w.members, s.Public())
 	}
 	w.order = newOrder(w.verdict)
+	if o.Load.Semantics.mixed() {
+		w.order.tally = newTally(w.verdict)
+	}
 	w.order.latest = func() bft.Time {
 		return epochStart + w.q.now + bft.Time(o.Machine.Skew) + bft.DefaultConfig().ClockAhead
 	}
@@ -363,7 +369,7 @@ func (w *world) executed() bft.Seq { return bft.Seq(len(w.order.log)) }
 // drained tells whether all calls of honest clients have ended and their callers do nothing.
 func (w *world) drained() bool {
 	for _, c := range w.clients {
-		if !c.bad && (len(c.calls) > 0 || c.idle < w.opts.Load.Outstanding) {
+		if !c.bad && !c.dead && (len(c.calls) > 0 || c.idle < w.opts.Load.Outstanding) {
 			return false
 		}
 	}
@@ -441,7 +447,7 @@ func (w *world) lose() {
 // lastReads has every client read everything, or of a service under test call something more.
 func (w *world) lastReads() {
 	for _, c := range w.clients {
-		if c.bad {
+		if c.bad || c.dead {
 			continue
 		}
 		c.idle = w.opts.Load.Outstanding - 1
@@ -497,7 +503,7 @@ func (w *world) report() *Report {
 	for _, m := range w.promises.of {
 		w.stats.Stable = max(w.stats.Stable, m.stable)
 	}
-	w.stats.Lies, w.stats.Injected = w.liesTold(), w.injections()
+	w.stats.Lies, w.stats.Injected, w.stats.Calls = w.liesTold(), w.injections(), w.order.tally.calls()
 	accused := w.accounts.settle(w)
 	r := &Report{Options: w.opts, Outcome: "ok", TraceHash: w.trace.hash(), Failure: w.failure, Accused: accused, Stats: w.stats}
 	if w.failure != nil {

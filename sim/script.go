@@ -90,11 +90,14 @@ var settings = []struct {
 		number("stale", func(o *Options) *int { return &o.Load.Stale }), number("ordered", func(o *Options) *int { return &o.Load.Ordered }),
 		number("sequences", func(o *Options) *bft.Seq { return &o.Load.Sequences }), number("calls", func(o *Options) *int { return &o.Load.Calls }),
 		span("for", func(o *Options) *Duration { return &o.Load.For }), number("state", func(o *Options) *int { return &o.Load.State }), number("bad", func(o *Options) *int { return &o.Load.BadClients }),
+		number("at-most-once", func(o *Options) *int { return &o.Load.AtMostOnce }), number("at-least-once", func(o *Options) *int { return &o.Load.AtLeastOnce }),
+		number("crashes", func(o *Options) *int { return &o.Load.Crashes }), number("maybe", func(o *Options) *int { return &o.Load.Maybe }),
 	}},
 	{"network", []setting{
 		span("delay", func(o *Options) *Duration { return &o.Network.Delay }), span("jitter", func(o *Options) *Duration { return &o.Network.Jitter }),
 		number("loss", func(o *Options) *int { return &o.Network.Loss }), number("duplicates", func(o *Options) *int { return &o.Network.Duplicate }),
 		number("late", func(o *Options) *int { return &o.Network.Reorder }), number("bandwidth", func(o *Options) *int64 { return &o.Network.Bandwidth }),
+		number("client-loss", func(o *Options) *int { return &o.Network.ClientLoss }),
 	}},
 	{"machine", []setting{
 		span("sync", func(o *Options) *Duration { return &o.Machine.Sync }), span("snapshot", func(o *Options) *Duration { return &o.Machine.Snapshot }),

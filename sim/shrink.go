@@ -295,6 +295,7 @@ func (x *shrinking) numbers() {
 		func(o *Options) *int { return &o.Load.Clients }, func(o *Options) *int { return &o.Load.Outstanding }, func(o *Options) *int { return &o.Load.Keys },
 		func(o *Options) *int { return &o.Network.Loss }, func(o *Options) *int { return &o.Network.Duplicate }, func(o *Options) *int { return &o.Network.Reorder },
 		func(o *Options) *int { return &o.Load.Linearizable }, func(o *Options) *int { return &o.Load.Stale }, func(o *Options) *int { return &o.Load.Ordered },
+		func(o *Options) *int { return &o.Network.ClientLoss }, func(o *Options) *int { return &o.Load.Crashes }, func(o *Options) *int { return &o.Load.AtMostOnce }, func(o *Options) *int { return &o.Load.AtLeastOnce }, func(o *Options) *int { return &o.Load.Maybe },
 	} {
 		for _, to := range []int{0, 1, 2, *of(&x.best) / 2} {
 			if x.try(func(o *Options) { *of(o) = to }) {

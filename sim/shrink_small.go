@@ -47,6 +47,10 @@ func smallWorld(seed uint64, like *Options) Options {
 	if like.Load.Linearizable > 0 {
 		o.Load.Linearizable = pick(r, 0, 20, 50)
 	}
+	o.Load.Semantics, o.Network.ClientLoss = like.Load.Semantics, like.Network.ClientLoss
+	if like.Load.Crashes > 0 {
+		o.Load.Clients, o.Load.Crashes = 2, 1
+	}
 	if like.Load.BadClients > 0 {
 		o.Load.BadClients = 1
 	}

@@ -23,6 +23,7 @@ func DrawFor(seed uint64, replicas int) Options {
 	drawMachines(&o)
 	o.Load = drawLoad(seed, o.Heal)
 	drawBulk(&o)
+	drawSemantics(&o)
 	drawAdversary(&o)
 	o.Faults = drawFaults(&o)
 	o.outages()

@@ -358,7 +358,13 @@ func engineScenarios() []Scenario {
 			works with four real replicas that count. To the client the group is one server that does not fail: it sends its
 			request to all and again until f+1 say the same, under one sequence number, and the group executes it once. The
 			first four are masked; they cost time. The fifth cannot be: whoever has crashed is told nothing. Its request is
-			executed all the same, since the others had received it, and other clients go on.`, engineRPC))
+			executed all the same, since the others had received it, and other clients go on.`, engineRPC),
+		scenario("engine-call-semantics", "Exactly once, at most once, at least once, maybe, on the real engine",
+			`Real clients add to a real replicated counter, each call with one of four semantics. Then requests are lost, replies are
+			lost, or clients crash. What differs is only what leaves the client: the same bytes again and again, the same bytes until
+			a deadline that the replicas know too, a new operation each time, or one message and never another. The table counts
+			what callers were told beside what the replicas did. Oracle C1 holds each single call to its promise: it would end the
+			run and name the call. See call-semantics for all that can happen to one call, and docs/calls.md for the promises.`, engineCalls))
 }
 
 // equivocation runs the attack against four, six and seven.

@@ -339,4 +339,12 @@ var expected = map[string][]string{
 		"client-crash=true",
 		"client-crash-oracle=L1",
 	},
+	"engine-call-semantics": {
+		"promises=true",
+		"exactly-once=true",
+		"at-most-once=true",
+		"at-least-once=true",
+		"maybe=true",
+		"crash=true",
+	},
 }
