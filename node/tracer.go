@@ -1,7 +1,8 @@
 package node
 
 import (
-	"slices"
+	"container/list"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,7 +22,8 @@ const (
 )
 
 // tracer takes the times of calls that clients want traced, see package trace. What is not traced
-// costs a few entries for each batch.
+// costs a few entries for each batch, and an index of its bundles: a question takes about as long as there are numbers,
+// however many bundles these have, for the core's progress waits for the same lock.
 type tracer struct {
 	n     *Node
 	asked atomic.Int64 // len(calls), to be looked at first
@@ -30,8 +32,9 @@ type tracer struct {
 	times [numbersTimed]timed
 	high  bft.Seq // the highest in times
 	calls map[bft.Digest]*tracedCall
-	names map[callName]bft.Digest // of calls
-	order []bft.Digest            // calls as they came
+	names map[callName]bft.Digest // of calls, which are as many
+	order *list.List              // of bft.Digest: calls as they came
+	seed  maphash.Seed            // of the indices: no client can choose bundles that lie badly in them
 }
 
 // callName is what a client calls a call.
@@ -44,7 +47,7 @@ type callName struct {
 type timed struct {
 	seq                 bft.Seq
 	view                bft.View
-	body                []bft.Digest
+	body                bodyIndex
 	at                  [bft.StepCommitted + 1]bft.Time // by bft.Step
 	executing, executed bft.Time
 }
@@ -63,10 +66,11 @@ type tracedCall struct {
 	conn     *transport.ClientConn
 	verified bft.Time
 	asked    bool // and told: a client has no reason to ask again
+	place    *list.Element
 }
 
 func newTracer(n *Node) *tracer {
-	return &tracer{n: n, calls: make(map[bft.Digest]*tracedCall), names: make(map[callName]bft.Digest)}
+	return &tracer{n: n, calls: make(map[bft.Digest]*tracedCall), names: make(map[callName]bft.Digest), order: list.New(), seed: maphash.MakeSeed()}
 }
 
 // call begins to trace a bundle. Of several attempts the first counts.
@@ -82,12 +86,14 @@ func (t *tracer) mark(client crypto.PublicKey, c *transport.ClientConn, tag call
 		return
 	}
 	t.forget(bundle)
-	if len(t.order) >= callsTraced {
-		t.forget(t.order[0])
+	if old, used := t.names[callName{client, tag.id}]; used {
+		t.forget(old)
 	}
-	t.calls[bundle] = &tracedCall{callTag: tag, client: client, conn: c}
+	if len(t.calls) >= callsTraced {
+		t.forget(t.order.Front().Value.(bft.Digest))
+	}
+	t.calls[bundle] = &tracedCall{callTag: tag, client: client, conn: c, place: t.order.PushBack(bundle)}
 	t.names[callName{client, tag.id}] = bundle
-	t.order = append(t.order, bundle)
 	t.asked.Store(int64(len(t.calls)))
 }
 
@@ -99,7 +105,7 @@ func (t *tracer) forget(bundle bft.Digest) {
 	}
 	delete(t.calls, bundle)
 	delete(t.names, callName{c.client, c.id})
-	t.order = slices.DeleteFunc(t.order, func(d bft.Digest) bool { return d == bundle })
+	t.order.Remove(c.place)
 	t.asked.Store(int64(len(t.calls)))
 }
 
@@ -140,7 +146,10 @@ func (t *tracer) progress(steps []bft.Progress) {
 		case p.View != x.view:
 			*x = timed{seq: p.Seq} // begins anew
 		}
-		x.view, x.body, x.at[p.Step] = p.View, p.Body, now
+		if len(p.Body) > 0 && x.body.lacks(p.Body) {
+			x.body = indexBody(t.seed, p.Body)
+		}
+		x.view, x.at[p.Step] = p.View, now
 	}
 }
 
@@ -208,8 +217,9 @@ func (t *tracer) report(c *tracedCall, bundle bft.Digest) *trace.Report {
 
 // newest is the newest proposal that has a bundle, or nil.
 func (t *tracer) newest(bundle bft.Digest) *timed {
+	h := maphash.Bytes(t.seed, bundle[:])
 	for seq := t.high; seq > 0 && seq+numbersTimed > t.high; seq-- {
-		if x := &t.times[seq%numbersTimed]; x.seq == seq && slices.Contains(x.body, bundle) {
+		if x := &t.times[seq%numbersTimed]; x.seq == seq && x.body.has(h, bundle) {
 			return x
 		}
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/binary"
 	"testing"
 
 	"github.com/baluarte-bft/baluarte/bft"
@@ -100,7 +101,7 @@ func TestTracerBounds(t *testing.T) {
 	for i := range uint64(3 * callsTraced) {
 		tr.mark(crypto.PublicKey{byte(i)}, nil, callTag{id: i, attempt: 1, arrived: 1}, crypto.Hash("bundle", []byte{byte(i), byte(i >> 8)}))
 	}
-	if a, b, c := len(tr.calls), len(tr.names), len(tr.order); a != callsTraced || b != callsTraced || c != callsTraced {
+	if a, b, c := len(tr.calls), len(tr.names), tr.order.Len(); a != callsTraced || b != callsTraced || c != callsTraced {
 		t.Errorf("%d calls, %d names, %d in order, the bound is %d", a, b, c, callsTraced)
 	}
 	newest := uint64(3*callsTraced - 1)
@@ -136,5 +137,47 @@ func TestTracerViews(t *testing.T) {
 	tr.progress([]bft.Progress{{Seq: 5 + numbersTimed, View: 1, Step: bft.StepAccepted}})
 	if tr.newest(bft.Digest{1}) != nil {
 		t.Error("an old number stays")
+	}
+}
+
+// A question costs a few steps in each number, however many bundles these have, and whatever digests clients have found for
+// them.
+func TestTracerQuestionsAreCheap(t *testing.T) {
+	const bundles = 1024
+	tr := newTracer(&Node{opts: Options{Core: bft.Config{Members: make([]crypto.PublicKey, 4)}}})
+	name := func(seq, i int) (d bft.Digest) { // all alike at their beginning
+		binary.BigEndian.PutUint64(d[24:], uint64(seq*bundles+i))
+		return d
+	}
+	for seq := 1; seq <= numbersTimed; seq++ {
+		body := make([]bft.Digest, bundles)
+		for i := range body {
+			body[i] = name(seq, i)
+		}
+		tr.progress([]bft.Progress{{Seq: bft.Seq(seq), Step: bft.StepAccepted, Body: body}})
+	}
+	for seq := 1; seq <= numbersTimed; seq++ {
+		for i := range bundles {
+			if x := tr.newest(name(seq, i)); i%64 == 0 && (x == nil || x.seq != bft.Seq(seq)) {
+				t.Fatalf("bundle %d of number %d is in %+v", i, seq, x)
+			}
+		}
+		run, longest := 0, 0
+		for _, place := range tr.times[seq%numbersTimed].body.places {
+			if run++; place == 0 {
+				run = 0
+			}
+			longest = max(longest, run)
+		}
+		if longest == 0 || longest > bundles/8 {
+			t.Errorf("number %d: a search takes up to %d steps", seq, longest)
+		}
+	}
+	if x := tr.newest(name(0, 0)); x != nil {
+		t.Errorf("a bundle of no number is in %+v", x)
+	}
+	large := indexBody(tr.seed, make([]bft.Digest, 2*maxIndexed)) // no correct primary proposes as many
+	if len(large.places) != 2*(maxIndexed+1) {
+		t.Errorf("%d places", len(large.places))
 	}
 }
