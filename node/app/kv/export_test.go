@@ -1,5 +1,13 @@
 package kv
 
+import "github.com/baluarte-bft/baluarte/node/app"
+
+// Sweeps has a service remove at most n leftovers at a time.
+func Sweeps(m app.StateMachine, n int) { m.(*machine).sweeps = n }
+
+// OnLeases is how many keys are on leases, or left behind by some.
+func OnLeases(m app.StateMachine) int { return m.(*machine).leases.keys.Len() }
+
 // Again decodes an operation and encodes what it is.
 func Again(op []byte) ([]byte, error) {
 	o, err := decodeOp(op)

@@ -60,6 +60,8 @@ type machine struct {
 	history  history
 	leases   leases
 	scratch  []byte
+	swept    bft.Seq // the batch that removed leftovers last, at most
+	sweeps   int     // as many, and an operation that met some as many again
 }
 
 // New makes a service whose contents are those of the store.
@@ -67,7 +69,7 @@ func New(store app.Store) (app.StateMachine, error) {
 	if store == nil {
 		return nil, errors.New("kv: it needs a store")
 	}
-	return &machine{store: store, leases: newLeases()}, nil
+	return &machine{store: store, leases: newLeases(), sweeps: sweepEach}, nil
 }
 
 // Apply executes one operation. Whatever it is, leases whose time is over end before it.
@@ -79,7 +81,12 @@ func (m *machine) Apply(ctx app.Context, op []byte) []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.expire(ctx.Nanos())
+	if ctx.Seq != m.swept {
+		m.swept = ctx.Seq
+		m.sweep(m.sweeps)
+	}
 	result := m.execute(&ctx, &o)
+	m.sweep(min(o.skipped, m.sweeps)) // else one operation after the other could pass them over
 	m.history.trim()
 	return result
 }
@@ -89,7 +96,7 @@ func (m *machine) execute(ctx *app.Context, o *operation) []byte {
 	case opPut:
 		return m.put(ctx.Client, o)
 	case opDelete:
-		if _, ok := m.store.Get(o.key); !ok {
+		if _, ok := m.get(o.key); !ok {
 			return []byte{statusNotFound}
 		}
 		m.revision++
@@ -98,7 +105,7 @@ func (m *machine) execute(ctx *app.Context, o *operation) []byte {
 	case opSwap:
 		return m.swap(o)
 	case opTxn:
-		return m.transact(ctx.Client, o.txn)
+		return m.transact(ctx.Client, o)
 	case opGrant:
 		return m.grant(ctx, o.time)
 	case opKeepAlive:
@@ -124,7 +131,7 @@ func (m *machine) put(client bft.ClientID, o *operation) []byte {
 
 // swap sets the key to a new value if it has the expected one, or has none as expected.
 func (m *machine) swap(o *operation) []byte {
-	record, ok := m.store.Get(o.key)
+	record, ok := m.get(o.key)
 	old := valueOf(record)
 	switch {
 	case ok && (o.absent || !bytes.Equal(old, o.expected)):
@@ -155,14 +162,14 @@ func (m *machine) Query(ctx context.Context, q []byte) ([]byte, error) {
 func (m *machine) read(ctx context.Context, o *operation) []byte {
 	switch o.kind {
 	case opGet:
-		record, ok := m.store.Get(o.key)
+		record, ok := m.get(o.key)
 		if !ok {
 			return []byte{statusNotFound}
 		}
 		value := valueOf(record)
 		return append(append(make([]byte, 0, 1+len(value)), statusFound), value...)
 	case opRead:
-		record, ok := m.store.Get(o.key)
+		record, ok := m.get(o.key)
 		if !ok {
 			return []byte{statusNotFound}
 		}
@@ -186,9 +193,13 @@ func (m *machine) scan(ctx context.Context, of *operation) []byte {
 	if bytes.Compare(o.after, start) >= 0 && !o.first {
 		start = append(bytes.Clone(o.after), 0) // the least key above it
 	}
-	items, size, more := 0, 0, false
+	items, size, skipped, more := 0, 0, 0, false
 	var list []byte
 	for key, record := range m.store.Scan(start, prefixEnd(o.key)) {
+		if m.leftover(record) && ctx.Err() == nil {
+			skipped++
+			continue
+		}
 		value := valueOf(record)
 		size += len(key) + len(value)
 		if items == o.items || items > 0 && size > o.bytes || ctx.Err() != nil {
@@ -203,6 +214,7 @@ func (m *machine) scan(ctx context.Context, of *operation) []byte {
 		}
 		items++
 	}
+	of.skipped = skipped
 	head := []byte{statusFound, 0}
 	if more {
 		head[1] = 1

@@ -32,17 +32,27 @@ type lease struct {
 	keys  int
 }
 
-// leases has the leases that have not ended.
+// sweepEach is how many leftovers the first operation of a batch removes from the store. When they go makes no difference that
+// could be observed.
+const sweepEach = 1000
+
+// leases has the leases that have not ended, and what those that have ended left behind.
 //
 //  1. ends has each lease, by its end.
 //  2. keys has each key on a lease, as the keys' records say; lease.keys counts them.
 //  3. clients counts the leases of each owner.
+//  4. A record in the store whose lease has ended is a leftover: nobody sees it, for all is as if it had gone with its lease, and
+//     snapshots leave it out. So many keys may end at once that removing them would hold up a batch. keys has it too; over counts
+//     those of each ended lease, left all of them.
+//  5. keys has at most MaxLeasedKeys: whoever puts a key on a lease removes a leftover.
 type leases struct {
 	last    uint64 // the number of the latest lease
 	byID    *btreemap.BTreeMap[uint64, lease]
 	ends    *btreemap.BTreeMap[ending, struct{}]
 	keys    *btreemap.BTreeMap[leased, struct{}]
 	clients map[bft.ClientID]int
+	over    *btreemap.BTreeMap[uint64, int]
+	left    int
 }
 
 type ending struct {
@@ -66,6 +76,7 @@ func newLeases() leases {
 			return cmp.Or(cmp.Compare(a.id, b.id), strings.Compare(a.key, b.key))
 		}),
 		clients: make(map[bft.ClientID]int),
+		over:    btreemap.New[uint64, int](degree, cmp.Compare[uint64]),
 	}
 }
 
@@ -76,8 +87,17 @@ func (ls *leases) put(id uint64, l lease) {
 	ls.clients[l.owner]++
 }
 
-// drop removes a lease without keys.
+// drop removes a lease; keys that are on it stay as leftovers.
 func (ls *leases) drop(id uint64, l lease) {
+	if l.keys > 0 {
+		ls.over.ReplaceOrInsert(id, l.keys)
+		ls.left += l.keys
+	}
+	ls.take(id, l)
+}
+
+// take removes a lease that is put there again, with its keys.
+func (ls *leases) take(id uint64, l lease) {
 	ls.byID.Delete(id)
 	ls.ends.Delete(ending{l.end, id})
 	if ls.clients[l.owner]--; ls.clients[l.owner] == 0 {
@@ -94,18 +114,30 @@ func (ls *leases) attach(id uint64, key []byte) {
 	}
 }
 
-// detach takes a key off its lease.
-func (ls *leases) detach(id uint64, key []byte) {
-	_, l, _ := ls.byID.Get(id)
-	if _, _, there := ls.keys.Delete(leased{id, string(key)}); there {
+// detach takes a key off its lease, which may have ended.
+func (ls *leases) detach(id uint64, key string) {
+	if _, _, there := ls.keys.Delete(leased{id, key}); !there {
+		return
+	}
+	if _, l, live := ls.byID.Get(id); live {
 		l.keys--
 		ls.byID.ReplaceOrInsert(id, l)
+		return
+	}
+	ls.left--
+	if _, n, _ := ls.over.Get(id); n > 1 {
+		ls.over.ReplaceOrInsert(id, n-1)
+	} else {
+		ls.over.Delete(id)
 	}
 }
 
-// keysOf returns the keys on a lease, in order.
-func (ls *leases) keysOf(id uint64) (keys []string) {
+// keysOf returns the first keys on a lease, in order, at most so many.
+func (ls *leases) keysOf(id uint64, most int) (keys []string) {
 	for k := range ls.keys.Ascend(btreemap.GE(leased{id, ""}), btreemap.LT(leased{id + 1, ""})) {
+		if len(keys) == most {
+			break
+		}
 		keys = append(keys, k.key)
 	}
 	return keys
@@ -125,15 +157,32 @@ func (m *machine) expire(now bft.Time) {
 
 // end ends a lease; its keys go at once, in one revision.
 func (m *machine) end(id uint64, kind ChangeKind) {
-	keys := m.leases.keysOf(id)
-	if len(keys) > 0 {
+	_, l, _ := m.leases.byID.Get(id)
+	if l.keys > 0 {
 		m.revision++
 	}
-	for _, key := range keys {
-		m.remove([]byte(key), kind)
+	for _, key := range m.leases.keysOf(id, l.keys) {
+		m.history.add(m.revision, kind, []byte(key), nil)
 	}
-	_, l, _ := m.leases.byID.Get(id)
 	m.leases.drop(id, l)
+}
+
+// leftover tells whether a record is one: its key is not there.
+func (m *machine) leftover(record []byte) bool {
+	return m.leases.left > 0 && leaseOf(record) != 0 && !m.leases.byID.Has(leaseOf(record))
+}
+
+// sweep removes leftovers, at most so many.
+func (m *machine) sweep(most int) {
+	for most > 0 && m.leases.left > 0 {
+		id, _, _ := m.leases.over.Min()
+		keys := m.leases.keysOf(id, most)
+		for _, key := range keys {
+			m.store.Delete([]byte(key))
+			m.leases.detach(id, key)
+		}
+		most -= len(keys)
+	}
 }
 
 // owned returns a lease of the client, or the status that says why not.
@@ -151,7 +200,7 @@ func (m *machine) owned(client bft.ClientID, id uint64) (lease, byte) {
 // mayAttach tells whether the client may put the key on the lease: statusFound, or why not.
 func (m *machine) mayAttach(client bft.ClientID, key []byte, id uint64) byte {
 	l, status := m.owned(client, id)
-	if status == statusFound && (l.keys >= MaxLeaseKeys || m.leases.keys.Len() >= MaxLeasedKeys) && !m.leases.keys.Has(leased{id, string(key)}) {
+	if status == statusFound && (l.keys >= MaxLeaseKeys || m.leases.keys.Len()-m.leases.left >= MaxLeasedKeys) && !m.leases.keys.Has(leased{id, string(key)}) {
 		return statusQuota
 	}
 	return status
@@ -173,7 +222,7 @@ func (m *machine) keepAlive(ctx *app.Context, id uint64) []byte {
 	if status != statusFound {
 		return []byte{status}
 	}
-	m.leases.drop(id, l)
+	m.leases.take(id, l)
 	l.end = ctx.Nanos() + bft.Time(l.ttl)
 	m.leases.put(id, l)
 	return appendLease([]byte{statusFound}, id, l)

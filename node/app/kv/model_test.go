@@ -184,7 +184,9 @@ type pair struct {
 }
 
 func newPair(t *rapid.T) *pair {
-	return &pair{machine: start(t), model: &model{keys: map[string]modelKey{}, leases: map[uint64]modelLease{}}}
+	p := &pair{machine: start(t), model: &model{keys: map[string]modelKey{}, leases: map[uint64]modelLease{}}}
+	kv.Sweeps(p.machine, rapid.IntRange(0, 2).Draw(t, "sweeps"))
+	return p
 }
 
 // apply has the service do an operation of a client, some time later. The model's leases end as the service's do.
@@ -464,6 +466,7 @@ func (p *pair) restored(t *rapid.T) {
 		t.Fatal(err)
 	}
 	p.machine, p.model = start(t), before
+	kv.Sweeps(p.machine, rapid.IntRange(0, 2).Draw(t, "sweeps"))
 	if err := p.machine.Restore(&b); err != nil {
 		t.Fatal(err)
 	}

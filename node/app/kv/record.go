@@ -55,6 +55,7 @@ func (m *machine) set(key, value []byte, lease uint64) {
 	m.store.Set(key, m.scratch)
 	if lease != 0 {
 		m.leases.attach(lease, key)
+		m.sweep(1)
 	}
 	m.history.add(m.revision, Changed, key, value)
 }
@@ -66,13 +67,22 @@ func (m *machine) remove(key []byte, kind ChangeKind) {
 	m.history.add(m.revision, kind, key, nil)
 }
 
+// get returns the record of a key that is there.
+func (m *machine) get(key []byte) ([]byte, bool) {
+	record, ok := m.store.Get(key)
+	if m.leftover(record) {
+		return nil, false
+	}
+	return record, ok
+}
+
 // detach takes the key off its lease, if it has one. Without keys on leases it need not read the key.
 func (m *machine) detach(key []byte) {
 	if m.leases.keys.Len() == 0 {
 		return
 	}
 	if record, ok := m.store.Get(key); ok && leaseOf(record) != 0 {
-		m.leases.detach(leaseOf(record), key)
+		m.leases.detach(leaseOf(record), string(key))
 	}
 }
 

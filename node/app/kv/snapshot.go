@@ -59,6 +59,9 @@ func (s snapshot) WriteTo(w io.Writer) (int64, error) {
 		last = change.Revision
 	}
 	for key, record := range s.view.Scan(nil, nil) {
+		if id := leaseOf(record); id != 0 && !s.leases.Has(id) {
+			continue // a leftover
+		}
 		b = c.flush(appendField(appendField(append(b, 1), key), record))
 		if c.err != nil {
 			break
@@ -176,7 +179,7 @@ func (m *machine) restoreRecords(in *reader) {
 		last = key
 	}
 	for id, l := range m.leases.byID.Ascend(btreemap.Min[uint64](), btreemap.Max[uint64]()) {
-		if !in.check(l.keys == len(m.leases.keysOf(id)), "a lease has other keys") {
+		if !in.check(l.keys == len(m.leases.keysOf(id, MaxLeaseKeys+1)), "a lease has other keys") {
 			return
 		}
 	}

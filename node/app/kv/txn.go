@@ -240,16 +240,17 @@ type turn struct {
 	got     int // bytes of values
 	touched int // bytes of records
 	deleted int // by ranges
+	skipped *int
 }
 
 // before is what a key was before a change.
 type before struct{ key, record []byte }
 
 // transact does a transaction.
-func (m *machine) transact(client bft.ClientID, t *Txn) []byte {
-	held, x := byte(1), &turn{machine: m, client: client}
+func (m *machine) transact(client bft.ClientID, o *operation) []byte {
+	t, held, x := o.txn, byte(1), &turn{machine: m, client: client, skipped: &o.skipped}
 	for i := range t.If {
-		record, _ := m.store.Get(t.If[i].Key)
+		record, _ := m.get(t.If[i].Key)
 		if x.touches(record) {
 			return []byte{statusTooLarge}
 		}
@@ -297,7 +298,7 @@ func (x *turn) do(o *Op) byte {
 	if o.Kind == OpDeleteRange {
 		return x.deleteRange(o)
 	}
-	record, there := x.store.Get(o.Key)
+	record, there := x.get(o.Key)
 	if x.touches(record) {
 		return statusTooLarge
 	}
@@ -338,6 +339,10 @@ func (x *turn) deleteRange(o *Op) byte {
 		end = nil
 	}
 	for key, record := range x.store.Scan(o.Key, end) {
+		if x.leftover(record) {
+			*x.skipped++
+			continue
+		}
 		if x.deleted++; x.deleted > MaxTxnDeletes || x.touches(record) {
 			return statusTooLarge
 		}
