@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/node/app/calc"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 // Calc is the service calc of node/app with its command.
@@ -39,7 +40,7 @@ An expression may begin with a minus. Several arguments are joined by spaces.
 What is wrong in an expression is found by the replicas, and shown where it is. The exit code is then 2, or 1 after a division
 by zero or a number of more than %d bits. An expression has at most %d bytes.`, calc.MaxBits, calc.MaxLength),
 		Example: s.program.example("calc '3+5-4/3*4'", "calc '-3+5'", "calc --places 50 1/7"),
-		Args:    nArgs(1, calc.MaxLength),
+		Args:    wrong.Args(1, calc.MaxLength),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
 			if places < 0 || places > maxPlaces {
 				return usage("--places is %d: it must be from 0 to %d", places, maxPlaces)

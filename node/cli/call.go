@@ -62,7 +62,7 @@ func (s *Session) Query(ctx context.Context, service string, q []byte, mode clie
 
 // call runs f once as many replicas are connected as need(n) says.
 func (s *Session) call(ctx context.Context, service string, need func(n int) int, f func(*client.Service) ([]byte, error)) ([]byte, error) {
-	m, key, err := s.access()
+	m, key, err := s.accessTo(service)
 	if err != nil {
 		return nil, err
 	}

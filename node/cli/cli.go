@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/bft/exec"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/config"
 )
 
@@ -165,8 +166,8 @@ correctly, while at most f of n >= 3f+1 replicas crash or lie.
 The cluster is found by --dir, else by the environment variable ` + DirVariable + `, else in ./` + DefaultDir + `.
 Results go to the standard output, everything else to the standard error.
 
-Exit codes: 0 success, 1 other failure, 2 bad usage, 3 not found, 4 compare failed,
-5 timeout (the outcome of a write is unknown), 6 no quorum.`
+Exit codes: 0 success; 1 it went wrong while it was done; 2 wrong usage, or a file or value that cannot be used, and
+nothing was done; 3 not found; 4 compare failed; 5 timeout (the outcome of a write is unknown); 6 no quorum.`
 
 func (p *Program) root() *cobra.Command {
 	root := &cobra.Command{
@@ -176,14 +177,12 @@ func (p *Program) root() *cobra.Command {
 		Example:       p.example("up", "status", "kv put a 1", "kv get a"),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          noArgs,
+		Args:          wrong.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%v; see %s --help", err, cmd.CommandPath())
-	})
+	root.SetFlagErrorFunc(wrong.Flag)
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetHelpCommand(&cobra.Command{Use: "help [COMMAND]", Short: "Show the help of a command", RunE: help})
+	root.SetHelpCommand(wrong.HelpCommand())
 	root.AddCommand(p.upCommand(), p.downCommand(), p.logsCommand(), p.statusCommand(),
 		p.runCommand(), p.initCommand(), p.keysCommand(), p.manifestCommand(),
 		p.invokeCommand(), p.queryCommand(), p.shellCommand(), p.recoverCommand(), p.discoverCommand(), p.selfTestCommand(), p.gatewayCommand(), p.receiptCommand(), p.versionCommand())
@@ -193,16 +192,6 @@ func (p *Program) root() *cobra.Command {
 		}
 	}
 	return root
-}
-
-// help is cobra's help command, but an unknown topic is bad usage.
-func help(cmd *cobra.Command, args []string) error {
-	topic, rest, err := cmd.Root().Find(args)
-	if err != nil || topic == nil || (len(rest) > 0 && topic == cmd.Root()) {
-		return usage("there is no command %q; see %s --help", strings.Join(args, " "), cmd.Root().Name())
-	}
-	topic.InitDefaultHelpFlag()
-	return topic.Help()
 }
 
 // example formats command lines for a help text.
@@ -219,38 +208,12 @@ func group(use, short string, subs ...*cobra.Command) *cobra.Command {
 	for i, c := range subs {
 		names[i] = c.Name()
 	}
-	c := &cobra.Command{Use: use, Short: short, Args: noArgs,
+	c := &cobra.Command{Use: use, Short: short, Args: wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return usage("%s needs one of the commands %s; see %[1]s --help", cmd.CommandPath(), strings.Join(names, ", "))
 		}}
 	c.AddCommand(subs...)
 	return c
-}
-
-// noArgs refuses arguments; of a command with subcommands it says that there is no such one.
-func noArgs(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	if cmd.HasSubCommands() {
-		hint := ""
-		cmd.SuggestionsMinimumDistance = 2
-		if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
-			hint = fmt.Sprintf(", did you mean %q?", s[0])
-		}
-		return usage("%s has no command %q%s; see %s --help", cmd.CommandPath(), args[0], hint, cmd.CommandPath())
-	}
-	return usage("%s takes no arguments, but got %q; see %s --help", cmd.CommandPath(), args[0], cmd.CommandPath())
-}
-
-// nArgs wants between min and max arguments.
-func nArgs(least, most int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) >= least && len(args) <= most {
-			return nil
-		}
-		return usage("wrong number of arguments (%d), the usage is: %s", len(args), cmd.UseLine())
-	}
 }
 
 func singleLine(s string) string {

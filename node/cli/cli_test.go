@@ -248,6 +248,57 @@ func TestCreateIsWhole(t *testing.T) {
 	}
 }
 
+// TestCreationIsFinished: a cluster whose creation was interrupted while it was put in its place is whole with the next
+// up, wherever that was; a client key that was there before stays.
+func TestCreationIsFinished(t *testing.T) {
+	dir := t.TempDir()
+	if err := newClientKey(filepath.Join(dir, config.ClientKeyFile)); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(filepath.Join(dir, config.ClientKeyFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := createCluster(dir, 4, []string{"kv"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err := os.ReadFile(c.path(config.ClientKeyFile)); err != nil || !bytes.Equal(key, before) {
+		t.Errorf("the client key was replaced: %v", err)
+	}
+	for moved := range 5 { // homes that were in their place
+		work := filepath.Join(dir, creating+"1")
+		if err := os.Mkdir(work, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{config.ManifestFile, "r3", "r2", "r1", "r0"}[:5-moved] {
+			if err := os.Rename(c.path(name), filepath.Join(work, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		u := upFlags{dir: dir, program: &Program{Services: []Service{KV()}}}
+		opened, err := u.prepare()
+		if err != nil || opened.manifest.ID() != c.manifest.ID() {
+			t.Fatalf("%d homes in their place: %v", moved, err)
+		}
+		if _, err := os.Stat(work); err == nil {
+			t.Errorf("%s is still there", work)
+		}
+	}
+	// One that was not whole is none, and another is made.
+	empty := t.TempDir()
+	if err := os.Mkdir(filepath.Join(empty, creating+"2"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(empty, creating+"2", config.ManifestFile), []byte("form"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	u := upFlags{dir: empty, program: &Program{Services: []Service{KV()}}, nodes: 4, apps: []string{"kv"}}
+	if made, err := u.prepare(); err != nil || made.manifest.ID() == c.manifest.ID() {
+		t.Errorf("beside the remains of another: %v", err)
+	}
+}
+
 // TestDocumentedBounds: docs/configuration.md lists the bounds of the commands as the
 // code has them.
 func TestDocumentedBounds(t *testing.T) {

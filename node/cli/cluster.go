@@ -16,6 +16,7 @@ import (
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/config"
 	"github.com/baluarte-bft/baluarte/node/store"
 )
@@ -45,10 +46,10 @@ func (c *cluster) path(name string) string { return filepath.Join(c.dir, name) }
 func openCluster(dir string) (*cluster, error) {
 	m, err := config.ReadManifest(filepath.Join(dir, config.ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no cluster in %s: start one with up, or name its directory with --dir or %s", dir, DirVariable)
+		return nil, usage("there is no cluster in %s: start one with up, or name its directory with --dir or %s", dir, DirVariable)
 	}
 	if err != nil {
-		return nil, err
+		return nil, wrong.File(filepath.Join(dir, config.ManifestFile), err, "name the directory of a cluster with --dir")
 	}
 	return &cluster{dir: dir, manifest: m}, nil
 }
@@ -63,11 +64,16 @@ func createCluster(dir string, n int, services []string, tune ...func(*cluster))
 	if err := refuseRemains(dir); err != nil {
 		return nil, err
 	}
-	work, err := os.MkdirTemp(dir, ".creating-")
+	work, err := os.MkdirTemp(dir, creating)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(work)
+	whole := false // from then on the next up finishes what this one cannot
+	defer func() {
+		if !whole {
+			os.RemoveAll(work)
+		}
+	}()
 
 	c := &cluster{dir: work, discovery: config.Off}
 	ports, err := freePorts(2 * n)
@@ -83,23 +89,73 @@ func createCluster(dir string, n int, services []string, tune ...func(*cluster))
 			return nil, fmt.Errorf("making replica %d: %w", i, err)
 		}
 	}
-	if err := newClientKey(c.path(config.ClientKeyFile)); err != nil {
-		return nil, err
-	}
-	entries, err := os.ReadDir(work)
-	if err != nil {
-		return nil, err
-	}
-	for _, e := range entries {
-		if err := os.Rename(filepath.Join(work, e.Name()), filepath.Join(dir, e.Name())); err != nil {
+	// A client that looked for a cluster by its name may have a key here already.
+	if _, err := os.Stat(filepath.Join(dir, config.ClientKeyFile)); errors.Is(err, fs.ErrNotExist) {
+		if err := newClientKey(c.path(config.ClientKeyFile)); err != nil {
 			return nil, err
 		}
 	}
-	c.dir = dir
-	if err := config.SyncDir(dir); err != nil {
+	if err := config.WriteFile(c.path(config.ManifestFile), c.manifest.Encode(), 0o644); err != nil {
 		return nil, err
 	}
-	return c, config.WriteFile(c.path(config.ManifestFile), c.manifest.Encode(), 0o644)
+	whole, c.dir = true, dir
+	return c, finishCreation(dir)
+}
+
+// creating begins the names of directories in which clusters are made.
+const creating = ".creating-"
+
+// finishCreation moves a cluster to its place that was made as a whole, also one of a process that was killed while it did
+// that: the manifest comes last, in the directory where it was made as in its place.
+func finishCreation(dir string) error {
+	work, err := madeIn(dir)
+	if err != nil || work == "" {
+		return err
+	}
+	entries, err := os.ReadDir(work)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == config.ManifestFile {
+			continue
+		}
+		if err := os.Rename(filepath.Join(work, e.Name()), filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	if err := config.SyncDir(dir); err != nil {
+		return err
+	}
+	if err := os.Rename(filepath.Join(work, config.ManifestFile), filepath.Join(dir, config.ManifestFile)); err != nil {
+		return err
+	}
+	if err := os.Remove(work); err != nil {
+		return err
+	}
+	return config.SyncDir(dir)
+}
+
+// madeIn returns the directory that has a cluster which was made as a whole and is not in its place yet, or "".
+func madeIn(dir string) (string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	work := ""
+	for _, e := range entries {
+		if e.Name() == config.ManifestFile {
+			return "", nil
+		}
+		if !strings.HasPrefix(e.Name(), creating) {
+			continue
+		}
+		// One that is not there, or not readable, was still being written: nothing has been moved.
+		if _, err := config.ReadManifest(filepath.Join(dir, e.Name(), config.ManifestFile)); err == nil {
+			work = filepath.Join(dir, e.Name())
+		}
+	}
+	return work, nil
 }
 
 // refuseRemains refuses a directory that holds something else, or parts of a cluster
@@ -111,8 +167,8 @@ func refuseRemains(dir string) error {
 	}
 	for _, e := range entries {
 		switch name := e.Name(); {
-		case name == upLockFile, name == upLogFile:
-		case strings.HasPrefix(name, ".creating-"):
+		case name == upLockFile, name == upLogFile, name == config.ClientKeyFile:
+		case strings.HasPrefix(name, creating):
 			// Left by a process that was killed; it never ran a replica.
 			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 				return err

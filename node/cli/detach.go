@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 // reportFD is the descriptor on which the supervisor that --detach leaves behind
@@ -27,7 +29,7 @@ const failedReport = "failed "
 // runDetached starts a supervisor in a session of its own and repeats what it reports.
 func (u *upFlags) runDetached(ctx context.Context) error {
 	if err := os.MkdirAll(u.dir, 0o755); err != nil {
-		return err
+		return wrong.File(u.dir, err, "name another directory with --dir")
 	}
 	path, err := ownPath()
 	if err != nil {
@@ -131,7 +133,7 @@ func (p *Program) downCommand() *cobra.Command {
 		Long: `Ends the supervisor of the cluster in --dir and with it all replicas, in order. The supervisor is
 found by the lock that it holds, so no other process is ever signalled. Data stays.`,
 		Example: p.example("down", "down --dir ./seven"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if timeout <= 0 {
 				return usage("--timeout is %v: it must be positive, such as 10s", timeout)

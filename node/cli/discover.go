@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/config"
 	"github.com/baluarte-bft/baluarte/node/discovery"
 )
@@ -40,7 +41,7 @@ func (s *Session) wanted() (id crypto.Digest, pinned bool, err error) {
 	}
 	if f.fingerprint != "" {
 		if id, err = crypto.ParseDigest(f.fingerprint); err != nil {
-			return id, false, usage("--fingerprint is not a cluster id of 64 hex digits: %v", err)
+			return id, false, usage("--fingerprint %q is not a cluster id of 64 hex digits, as manifest id prints it", s.discover.fingerprint)
 		}
 	}
 	m, err := config.ReadManifest(filepath.Join(s.dir, config.ManifestFile))
@@ -141,7 +142,7 @@ func (p *Program) discoverCommand() *cobra.Command {
 proven: anybody on the network can announce any name. Calls find a cluster with --discover NAME, and accept the one whose id
 is --fingerprint, or that was found first.`,
 		Example: p.example("discover", "discover --wait 10s"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if wait <= 0 {
 				return usage("--wait is %v: it must be positive, such as 2s", wait)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/node/app/echo"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 // Echo is the service echo of node/app with its commands.
@@ -26,7 +27,7 @@ func echoSend(s *Session) *cobra.Command {
 		Long: fmt.Sprintf(`Sends a message, and prints its number, a tab and the text as the cluster returned them. The text - is read from the
 standard input. A message has at most %d bytes; one that is not a line of printable text is printed quoted.`, echo.MaxText),
 		Example: s.program.example("echo send 'good morning'", "echo send --json - <file"),
-		Args:    nArgs(1, 1),
+		Args:    wrong.Args(1, 1),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
 			text := []byte(args[0])
 			if args[0] == stdinArg {
@@ -36,7 +37,7 @@ standard input. A message has at most %d bytes; one that is not a line of printa
 				}
 			}
 			if len(text) > echo.MaxText {
-				return fmt.Errorf("the message has more than %d bytes: send it in parts", echo.MaxText)
+				return usage("the message has more than %d bytes: send it in parts", echo.MaxText)
 			}
 			result, err := s.Invoke(ctx, "echo", echo.Send(string(text)))
 			if err != nil {
@@ -51,6 +52,7 @@ standard input. A message has at most %d bytes; one that is not a line of printa
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, `print an object {"number", "text"}; what is no UTF-8 as "text_base64"`)
 	s.AddCallFlags(cmd)
+	minusArgs(cmd)
 	return cmd
 }
 
@@ -82,7 +84,7 @@ quoted if it is not a line of printable text. The cluster keeps the last %d mess
 If there are more than --limit the standard error says how to go on. Pages of up to %d messages are each read at
 one moment, and see every message that had been sent when the read began.`, echo.MaxMessages, echo.MaxPage),
 		Example: s.program.example("echo history", "echo history --from 101 --limit 10", "echo history --limit 0 --json"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: s.Run(func(ctx context.Context, _ []string) error {
 			if limit < 0 {
 				return usage("--limit is %d: it must be positive, or 0 for all messages", limit)

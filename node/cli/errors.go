@@ -3,13 +3,15 @@ package cli
 import (
 	"errors"
 	"fmt"
+
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 // The exit codes, as docs/configuration.md lists them.
 const (
 	CodeOK            = 0
 	CodeFailure       = 1
-	CodeUsage         = 2
+	CodeUsage         = wrong.Code
 	CodeNotFound      = 3
 	CodeCompareFailed = 4
 	CodeTimeout       = 5
@@ -39,8 +41,11 @@ func usage(format string, args ...any) error { return Fail(CodeUsage, format, ar
 // codeOf returns the exit code for an error of a command.
 func codeOf(err error) int {
 	var e *Error
-	if errors.As(err, &e) {
+	switch {
+	case errors.As(err, &e):
 		return e.Code
+	case wrong.Is(err):
+		return CodeUsage
 	}
 	return CodeFailure
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/node/app/files"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/client"
 )
 
@@ -40,7 +41,7 @@ type cabinet struct {
 
 // openFiles connects. The caller closes it.
 func (s *Session) openFiles() (*cabinet, error) {
-	m, key, err := s.access()
+	m, key, err := s.accessTo("files")
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +135,7 @@ func (s *Session) runFiles(f func(c *cabinet, args []string) error) func(*cobra.
 // nameAt wants n arguments, of which that at the place is the name of a file.
 func nameAt(place, n int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := nArgs(n, n)(cmd, args); err != nil {
+		if err := wrong.Args(n, n)(cmd, args); err != nil {
 			return err
 		}
 		return checkFileName(args[place])
@@ -238,7 +239,7 @@ func filesList(s *Session) *cobra.Command {
 		Long: `Prints the files in the order of their names. Pages of up to 1,000 files are each read at one moment; a change
 between two pages shows in the later one.`,
 		Example: s.program.example("files list", "files list --after reports/2025.pdf --limit 10 --json"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: s.Run(func(context.Context, []string) error {
 			if limit < 0 {
 				return usage("--limit is %d: it must be positive, or 0 for all", limit)
@@ -297,7 +298,7 @@ versions of it that are kept. A request that failed changed nothing and is not t
 10,000 requests.`,
 		Example: s.program.example("files history --limit 20", "files history reports/2026.pdf"),
 		Args: func(cmd *cobra.Command, args []string) error {
-			if err := nArgs(0, 1)(cmd, args); err != nil || len(args) == 0 {
+			if err := wrong.Args(0, 1)(cmd, args); err != nil || len(args) == 0 {
 				return err
 			}
 			return checkFileName(args[0])
@@ -362,7 +363,7 @@ func filesUsage(s *Session) *cobra.Command {
 		Use: "usage", Short: "Print what is used of the limits",
 		Long:    "Prints what this client and all clients together use of the limits of the service.",
 		Example: s.program.example("files usage"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: s.runFiles(func(c *cabinet, _ []string) error {
 			return c.printUsage(asJSON)
 		}),

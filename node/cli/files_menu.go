@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/baluarte-bft/baluarte/node/app/files"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 const menuLine = "[u] upload  [d] delete  [h] history  [t] details  [s] quit"
@@ -29,7 +30,7 @@ Upload asks for a local file and a name, and before a file of this name gets a n
 name; an empty line means all files. If the input is no terminal there are no prompts, and the exit code is that of the
 first request that failed.`,
 		Example: s.program.example("files menu"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: s.runFiles(func(c *cabinet, _ []string) error {
 			m := &menu{c: c, lines: make(chan string), quit: make(chan struct{})}
 			defer close(m.quit)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/node/app/files"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 const (
@@ -36,14 +37,14 @@ func openLocal(path string) (*os.File, error) {
 	}
 	info, err := os.Stat(path) // before it is opened: a pipe would wait for somebody to write
 	if err != nil {
-		return nil, fmt.Errorf("%w: name a local file that can be read", err)
+		return nil, wrong.File(path, err, "name a local file that can be read")
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file: name one", path)
+		return nil, usage("%s is not a regular file: name one", path)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("%w: name a local file that can be read", err)
+		return nil, wrong.File(path, err, "name a local file that can be read")
 	}
 	return f, nil
 }
@@ -176,13 +177,15 @@ func checkTarget(path string, force bool) error {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil
+		dir := filepath.Dir(path)
+		_, err := os.Stat(dir)
+		return wrong.File(dir, err, "make that directory, or name a file in another one")
 	case err != nil:
-		return fmt.Errorf("%w: name a local file to write", err)
+		return wrong.File(path, err, "name a local file to write")
 	case info.IsDir():
-		return fmt.Errorf("%s is a directory: name a file in it", path)
+		return usage("%s is a directory: name a file in it", path)
 	case !force:
-		return fmt.Errorf("%s is there already: give --force to replace it", path)
+		return usage("%s is there already: give --force to replace it", path)
 	}
 	return nil
 }
@@ -216,7 +219,7 @@ func (c *cabinet) fetch(info *files.Info, chunks []bft.Digest, path string, forc
 	beside := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"."+rand.Text()[:8]+".part")
 	f, err := os.OpenFile(beside, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
-		return err
+		return wrong.NewFile(path, err, "name a local file that can be made")
 	}
 	defer func() {
 		if err != nil {
@@ -266,7 +269,7 @@ func place(beside, path string, force bool) error {
 	// A link, unlike a rename, does not replace what has come there meanwhile.
 	err := os.Link(beside, path)
 	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s is there already: give --force to replace it", path)
+		return usage("%s is there already: give --force to replace it", path)
 	}
 	if err != nil { // a file system without links
 		if err := checkTarget(path, false); err != nil {

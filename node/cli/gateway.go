@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/client"
 	"github.com/baluarte-bft/baluarte/node/config"
 	"github.com/baluarte-bft/baluarte/node/gateway"
@@ -35,7 +36,7 @@ what it serves.
 Without --config it listens on a loopback address, asks for no token, and signs with the client key in --dir. A config
 names users with their tokens and keys, a TLS certificate, and limits; docs/configuration.md has all keys.`,
 		Example: p.example("gateway", "gateway --listen 127.0.0.1:9000", "gateway --config gateway.yaml"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context()) },
 	}
 	addDirFlag(cmd, &f.dir)
@@ -52,7 +53,7 @@ func (p *Program) gatewayTokenCommand() *cobra.Command {
 		Long: `Prints a new token, which goes to the user, and to the standard error what belongs under users in the gateway's
 configuration: a digest, from which nobody learns the token.`,
 		Example: p.example("gateway token ana"),
-		Args:    nArgs(1, 1),
+		Args:    wrong.Args(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			token := rand.Text()
 			u := config.DefaultGateway()
@@ -72,7 +73,7 @@ func (f *gatewayFlags) run(ctx context.Context) error {
 	if f.config != "" {
 		var err error
 		if cfg, err = config.ReadGateway(f.config); err != nil {
-			return err
+			return wrong.File(f.config, err, "name the configuration of a gateway with --config, or leave it out")
 		}
 		base = filepath.Dir(f.config)
 	}

@@ -5,12 +5,11 @@ import (
 	"context"
 	"encoding/hex"
 	"io"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 // serviceCommand is the command that is named like a service.
@@ -47,7 +46,7 @@ func (f *codecFlags) decode(p *Program, arg string) ([]byte, error) {
 	}
 	op, err := hex.DecodeString(string(bytes.TrimSpace(op)))
 	if err != nil {
-		return nil, usage("the operation is not hexadecimal: %v", err)
+		return nil, usage("the operation is not hexadecimal: write two digits of 0-9 and a-f for each byte")
 	}
 	return op, nil
 }
@@ -81,15 +80,15 @@ agreement but is never contended by writes. With --stale it may be old.`,
 
 func (p *Program) callCommand(use, short, long, example string, codec *codecFlags, mode *modeFlags) *cobra.Command {
 	s := &Session{program: p}
-	cmd := &cobra.Command{Use: use, Short: short, Long: long, Example: example, Args: nArgs(2, 2),
+	cmd := &cobra.Command{Use: use, Short: short, Long: long, Example: example, Args: wrong.Args(2, 2),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
 			m, err := s.manifest()
 			if err != nil {
 				return err
 			}
 			service := args[0]
-			if !slices.Contains(m.Services, service) {
-				return usage("the cluster in %s has no service %q, only %s", s.dir, service, strings.Join(m.Services, ", "))
+			if err := s.hosts(m, service); err != nil {
+				return err
 			}
 			op, err := codec.decode(p, args[1])
 			if err != nil {

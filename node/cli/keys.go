@@ -11,6 +11,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/config"
 )
 
@@ -35,11 +36,11 @@ func (f *passphraseFlag) reader(p *Program) func() ([]byte, error) {
 func readPassphrase(path string) ([]byte, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, wrong.File(path, err, "name a file with the passphrase")
 	}
 	text = bytes.TrimRight(text, "\r\n")
 	if len(text) == 0 {
-		return nil, fmt.Errorf("%s: the passphrase is empty", path)
+		return nil, usage("%s: the passphrase is empty: write it there, on one line", path)
 	}
 	return text, nil
 }
@@ -47,7 +48,7 @@ func readPassphrase(path string) ([]byte, error) {
 func askPassphrase(p *Program, prompt string) ([]byte, error) {
 	in, ok := p.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return nil, errors.New("the passphrase cannot be asked for without a terminal: give --passphrase-file")
+		return nil, usage("the passphrase cannot be asked for without a terminal: give --passphrase-file")
 	}
 	fmt.Fprint(p.stderr, prompt)
 	text, err := term.ReadPassword(int(in.Fd()))
@@ -70,7 +71,7 @@ func (p *Program) keysNewCommand() *cobra.Command {
 machine: the public key, which is printed, is what a manifest lists. Compare fingerprints when you send it.
 With --encrypt, or --passphrase-file, the file is of use only together with a passphrase.`,
 		Example: p.example("keys new --home ./r0", "keys new --out me.key --encrypt"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if (home == "") == (out == "") {
 				return usage("keys new needs either --home DIR or --out FILE")
@@ -85,7 +86,7 @@ With --encrypt, or --passphrase-file, the file is of use only together with a pa
 			path := out
 			if home != "" {
 				if err := os.MkdirAll(home, 0o700); err != nil {
-					return err
+					return wrong.File(home, err, "name another directory with --home")
 				}
 				path = filepath.Join(home, config.KeyFile)
 			}
@@ -124,7 +125,7 @@ func (p *Program) newKey(path string, passphrase []byte) error {
 		return err
 	}
 	if err := crypto.WriteKeyFile(path, key, passphrase); err != nil {
-		return err
+		return wrong.NewFile(path, err, "name another file")
 	}
 	p.showKey(path, key.Public())
 	return nil
@@ -143,7 +144,7 @@ func (p *Program) keysShowCommand() *cobra.Command {
 		Short:   "Print the public key of a private key",
 		Long:    `Prints the public key of this directory's client (--dir, the default), of a replica (--home) or of a key file.`,
 		Example: p.example("keys show", "keys show --home ./r0", "keys show --file me.key"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			path := filepath.Join(dir, config.ClientKeyFile)
 			switch {
@@ -156,7 +157,7 @@ func (p *Program) keysShowCommand() *cobra.Command {
 			}
 			key, err := crypto.ReadKeyFile(path, pass.reader(p))
 			if err != nil {
-				return err
+				return wrong.File(path, err, "name a key with --dir, --home or --file, or make one with keys new")
 			}
 			p.showKey(path, key.Public())
 			return nil

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -16,6 +17,7 @@ import (
 	"github.com/baluarte-bft/baluarte/bft/exec"
 	"github.com/baluarte-bft/baluarte/node/app/counter"
 	"github.com/baluarte-bft/baluarte/node/app/kv"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 // KV is the service kv of node/app with its commands.
@@ -57,7 +59,7 @@ func (s *Session) value(arg string) ([]byte, error) {
 	}
 	v, err := io.ReadAll(io.LimitReader(s.program.input(), kv.MaxValue+1))
 	if err == nil && len(v) > kv.MaxValue {
-		err = fmt.Errorf("the value is longer than %d bytes: store it in parts", kv.MaxValue)
+		err = usage("the value is longer than %d bytes: store it in parts", kv.MaxValue)
 	}
 	return v, err
 }
@@ -65,11 +67,11 @@ func (s *Session) value(arg string) ([]byte, error) {
 // checkKV refuses a key and values that the service would refuse, with the reason.
 func checkKV(key []byte, values ...[]byte) error {
 	if len(key) > kv.MaxKey {
-		return fmt.Errorf("the key has %d bytes: at most %d are possible", len(key), kv.MaxKey)
+		return usage("the key has %d bytes: at most %d are possible", len(key), kv.MaxKey)
 	}
 	for _, v := range values {
 		if len(v) > kv.MaxValue {
-			return fmt.Errorf("the value has %d bytes: at most %d are possible, store it in parts", len(v), kv.MaxValue)
+			return usage("the value has %d bytes: at most %d are possible, store it in parts", len(v), kv.MaxValue)
 		}
 	}
 	return nil
@@ -145,7 +147,7 @@ func kvPut(s *Session) *cobra.Command {
 		Long: `Sets the value of a key; the value - is read from the standard input. The command ends once the cluster has agreed.
 With --lease the key goes with that lease, see kv lease; a later put without it takes the key off the lease.`,
 		Example: s.program.example("kv put a 1", "kv put file - <file"),
-		Args:    nArgs(2, 2),
+		Args:    wrong.Args(2, 2),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
 			value, err := s.value(args[1])
 			if err != nil {
@@ -165,6 +167,7 @@ With --lease the key goes with that lease, see kv lease; a later put without it 
 		}),
 	}
 	cmd.Flags().Uint64Var(&lease, "lease", 0, "number of a lease of this client that the key goes with; 0 for none")
+	minusArgs(cmd)
 	return cmd
 }
 
@@ -187,7 +190,7 @@ func kvGet(s *Session) *cobra.Command {
 with the time at which that ends. The read is linearizable: it sees every put that had ended when it began. Without
 the key the exit code is 3.`,
 		Example: s.program.example("kv get a", "kv get --raw file >copy", "kv get --json a"),
-		Args:    nArgs(1, 1),
+		Args:    wrong.Args(1, 1),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
 			if raw && asJSON {
 				return usage("--raw and --json exclude each other: leave one out")
@@ -266,7 +269,7 @@ func kvDel(s *Session) *cobra.Command {
 		Use: "del KEY", Short: "Delete a key",
 		Long:    "Deletes a key. If it has no value the exit code is 3.",
 		Example: s.program.example("kv del a"),
-		Args:    nArgs(1, 1),
+		Args:    wrong.Args(1, 1),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
 			if err := checkKV([]byte(args[0])); err != nil {
 				return err
@@ -283,7 +286,7 @@ func kvCas(s *Session) *cobra.Command {
 		Long: `Sets the value of a key if its present value is EXPECTED or, with --absent, if it has none. Otherwise nothing
 changes, and the exit code is 4, or 3 if a value was expected and there is none.`,
 		Example: s.program.example("kv cas a 1 2", "kv cas --absent lock me"),
-		Args:    nArgs(2, 3),
+		Args:    wrong.Args(2, 3),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
 			if absent != (len(args) == 2) {
 				return usage("kv cas takes KEY EXPECTED VALUE, or --absent KEY VALUE")
@@ -303,6 +306,7 @@ changes, and the exit code is 4, or 3 if a value was expected and there is none.
 		}),
 	}
 	cmd.Flags().BoolVar(&absent, "absent", false, "expect the key to have no value")
+	minusArgs(cmd)
 	return cmd
 }
 
@@ -316,7 +320,7 @@ func kvScan(s *Session) *cobra.Command {
 printable text is quoted; with --json every line is an object. Pages of up to 1,000 keys are each read at one
 moment; a change between two pages shows in the later one.`,
 		Example: s.program.example("kv scan", "kv scan user/ --limit 10"),
-		Args:    nArgs(0, 1),
+		Args:    wrong.Args(0, 1),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
 			if limit < 0 {
 				return usage("--limit is %d: it must be positive, or 0 for all", limit)
@@ -401,13 +405,13 @@ func printable(b []byte) string {
 func counterChange(s *Session, service, verb, short string, op func(int64) []byte) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: verb + " NUMBER", Short: short,
-		Long:    short + ". A result that does not fit 64 bits is an error, and changes nothing. A negative number is preceded by --.",
-		Example: s.program.example(service+" "+verb+" 5", service+" "+verb+" -- -5"),
-		Args:    nArgs(1, 1),
+		Long:    short + ". A result that does not fit 64 bits is an error, and changes nothing. The number may be negative.",
+		Example: s.program.example(service+" "+verb+" 5", service+" "+verb+" -5"),
+		Args:    wrong.Args(1, 1),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
 			n, err := strconv.ParseInt(args[0], 10, 64)
 			if err != nil {
-				return usage("%q is not a whole number of 64 bits", args[0])
+				return usage("%q is not a whole number from %d to %d", args[0], math.MinInt64, math.MaxInt64)
 			}
 			result, err := s.Invoke(ctx, service, op(n))
 			if err != nil {
@@ -417,6 +421,7 @@ func counterChange(s *Session, service, verb, short string, op func(int64) []byt
 		}),
 	}
 	s.AddCallFlags(cmd)
+	minusArgs(cmd)
 	return cmd
 }
 
@@ -437,7 +442,7 @@ func counterGet(s *Session, service string) *cobra.Command {
 		Use: "get", Short: "Print the counter",
 		Long:    "Prints the counter. The read is linearizable: it sees every change that had ended when it began.",
 		Example: s.program.example(service + " get"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: s.Run(func(ctx context.Context, _ []string) error {
 			result, err := s.query(ctx, service, counter.Get(), &mode)
 			if err != nil {

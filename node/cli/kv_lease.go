@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/node/app/kv"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 func kvLease(s *Session) *cobra.Command {
@@ -61,7 +62,7 @@ func leaseGrant(s *Session) *cobra.Command {
 		Use: "grant TTL", Short: "Make a lease",
 		Long:    fmt.Sprintf("Makes a lease with a time to live such as 30s or 10m, from %v to %v, and prints its number.", kv.MinTTL, kv.MaxTTL),
 		Example: s.program.example("kv lease grant 1m"),
-		Args:    nArgs(1, 1),
+		Args:    wrong.Args(1, 1),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
 			ttl, err := time.ParseDuration(args[0])
 			if err != nil {
@@ -92,7 +93,7 @@ func leaseUse(s *Session, verb, short string, op func(uint64) []byte) *cobra.Com
 		Use: verb + " LEASE", Short: short,
 		Long:    short + ". If there is no lease of this number, or its time is over, the exit code is 3.",
 		Example: s.program.example("kv lease " + verb + " 7"),
-		Args:    nArgs(1, 1),
+		Args:    wrong.Args(1, 1),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
 			id, err := strconv.ParseUint(args[0], 10, 62)
 			if err != nil || id == 0 {
@@ -122,7 +123,7 @@ func leaseList(s *Session) *cobra.Command {
 		Use: "list", Short: "List the leases",
 		Long:    "Prints the leases of all clients in the order of their numbers: when they end, how many keys are on them, and the client.",
 		Example: s.program.example("kv lease list", "kv lease list --json"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: s.Run(func(ctx context.Context, _ []string) error {
 			w := tabwriter.NewWriter(s.program.stdout, 0, 0, 2, ' ', 0)
 			if !asJSON {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/baluarte-bft/baluarte/node/app/kv"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/client"
 	"github.com/baluarte-bft/baluarte/node/client/kvclient"
 )
@@ -69,7 +70,7 @@ If it cannot renew the lock in time, because it or the cluster was cut off, the 
 			}
 			path, err := exec.LookPath(args[1])
 			if err != nil {
-				return fmt.Errorf("%w: name a program to run under the lock", err)
+				return wrong.File(args[1], errors.Unwrap(err), "name a program to run under the lock")
 			}
 			return s.underLock(args[0], path, args[1:], &flags)
 		}),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/node/app/kv"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 func kvTxn(s *Session) *cobra.Command {
@@ -36,7 +37,7 @@ held, 4 if not. A transaction has up to %d comparisons and %[1]d operations in e
 its gets return up to %d bytes; else nothing is done.`, kv.MaxTxnOps, kv.MaxTxnDeletes, kv.MaxTxnBytes),
 		Example: s.program.example(`kv txn 'if value a = 1' 'then put a 2' 'then put b "two words"' 'else get a'`, "kv txn --json - <statements"),
 		Args: func(cmd *cobra.Command, args []string) error {
-			return nArgs(1, 3*kv.MaxTxnOps)(cmd, args)
+			return wrong.Args(1, 3*kv.MaxTxnOps)(cmd, args)
 		},
 		RunE: s.Run(func(ctx context.Context, args []string) error {
 			txn, err := s.readTxn(args)
@@ -71,12 +72,15 @@ func (s *Session) readTxn(args []string) (*kv.Txn, error) {
 		size := 0
 		for lines.Scan() {
 			if size += len(lines.Text()); size > bft.MaxBundleBytes {
-				return nil, fmt.Errorf("the transaction is larger than any operation may be: do it in parts")
+				return nil, usage("the transaction is larger than any operation may be: do it in parts")
 			}
 			args = append(args, lines.Text())
 		}
 		if err := lines.Err(); err != nil {
-			return nil, fmt.Errorf("line %d: %w", len(args)+1, err)
+			if errors.Is(err, bufio.ErrTooLong) {
+				return nil, usage("line %d is larger than any operation may be: do it in parts", len(args)+1)
+			}
+			return nil, fmt.Errorf("reading line %d: %w", len(args)+1, err)
 		}
 	}
 	txn := &kv.Txn{}

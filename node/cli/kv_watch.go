@@ -9,6 +9,7 @@ import (
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/node/app/kv"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/client"
 	"github.com/baluarte-bft/baluarte/node/client/kvclient"
 )
@@ -52,7 +53,7 @@ kept the exit code is 3, and the standard error says from where on they are: kv 
 
 --timeout bounds the first connection only.`, kv.MaxChanges, kv.MaxHistoryBytes>>20),
 		Example: s.program.example("kv watch", "kv watch jobs/ --from 1 --json", "kv watch --limit 1 lock/backup/"),
-		Args:    nArgs(0, 1),
+		Args:    wrong.Args(0, 1),
 		RunE: s.Run(func(_ context.Context, args []string) error {
 			if limit < 0 {
 				return usage("--limit is %d: it must be positive, or 0 for no limit", limit)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/config"
 )
 
@@ -32,7 +33,7 @@ The protocol's parameters are written out with their defaults, to be changed bef
 		Example: p.example("manifest create --name prod --out manifest.yaml \\\n" +
 			"    --member a=KEY@a.example.org:7000 --member b=KEY@b.example.org:7000 \\\n" +
 			"    --member c=KEY@c.example.org:7000 --member d=KEY@d.example.org:7000"),
-		Args: noArgs,
+		Args: wrong.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			m, err := p.buildManifest(name, members, apps, clients)
 			if err != nil {
@@ -43,7 +44,7 @@ The protocol's parameters are written out with their defaults, to be changed bef
 				return err
 			}
 			if err := config.WriteFile(out, m.Encode(), 0o644); err != nil {
-				return err
+				return wrong.NewFile(out, err, "name another file with --out")
 			}
 			fmt.Fprintf(p.stderr, "%s: cluster %s\n", out, m.ID())
 			return nil
@@ -72,7 +73,7 @@ func (p *Program) buildManifest(name string, members, apps, clients []string) (*
 	for _, s := range clients {
 		key, err := crypto.ParsePublicKey(s)
 		if err != nil {
-			return nil, usage("--client: %v", err)
+			return nil, usage("--client %q is not a public key of 64 hex digits, as keys show prints it", s)
 		}
 		m.Clients = append(m.Clients, config.Key{PublicKey: key})
 	}
@@ -91,7 +92,7 @@ func parseMember(s string) (config.Member, error) {
 	}
 	pub, err := crypto.ParsePublicKey(key)
 	if err != nil {
-		return config.Member{}, usage("--member %s: %v", name, err)
+		return config.Member{}, usage("--member %s: %q is not a public key of 64 hex digits, as keys show prints it", name, key)
 	}
 	return config.Member{Name: name, Key: config.Key{PublicKey: pub}, Addresses: strings.Split(addresses, ",")}, nil
 }
@@ -104,6 +105,12 @@ func manifestPath(dir string, args []string) string {
 	return filepath.Join(dir, config.ManifestFile)
 }
 
+// readManifest reads a manifest that the command line names.
+func readManifest(path string) (*config.Manifest, error) {
+	m, err := config.ReadManifest(path)
+	return m, wrong.File(path, err, "name the manifest of a cluster")
+}
+
 // readCommand makes a command that reads a manifest and prints something of it.
 func (p *Program) readCommand(use, short string, print func(*config.Manifest) error) *cobra.Command {
 	var dir string
@@ -111,9 +118,9 @@ func (p *Program) readCommand(use, short string, print func(*config.Manifest) er
 		Use: use + " [FILE]", Short: short,
 		Long:    short + ": that of FILE, or the one in --dir.",
 		Example: p.example("manifest "+use, "manifest "+use+" manifest.yaml"),
-		Args:    nArgs(0, 1),
+		Args:    wrong.Args(0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			m, err := config.ReadManifest(manifestPath(dir, args))
+			m, err := readManifest(manifestPath(dir, args))
 			if err != nil {
 				return err
 			}
@@ -143,7 +150,7 @@ func (p *Program) versionCommand() *cobra.Command {
 		Use:     "version",
 		Short:   "Print the version of this program",
 		Example: p.example("version"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			version, revision := "devel", ""
 			if info, ok := debug.ReadBuildInfo(); ok {
@@ -172,7 +179,7 @@ func (p *Program) logsCommand() *cobra.Command {
 		Long: `Prints the log of one replica, named by its id or name, or of all, one after the other with the
 name before each line. With --follow it goes on until Ctrl-C. The log that "up --detach" itself writes has the name up.`,
 		Example: p.example("logs 0", "logs -f r2", "logs up"),
-		Args:    nArgs(0, 1),
+		Args:    wrong.Args(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			files, err := logFiles(dir, args)
 			if err != nil {
@@ -213,7 +220,7 @@ func logFiles(dir string, args []string) ([]*tailFile, error) {
 		path = filepath.Join(c.home(int(id)), config.LogFile)
 	}
 	if _, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("no log yet: %w", err)
+		return nil, fmt.Errorf("there is no log yet, %s: start the replica with up", path)
 	}
 	return []*tailFile{{path: path}}, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/config"
 	"github.com/baluarte-bft/baluarte/node/receipt"
 )
@@ -30,7 +31,7 @@ func (p *Program) receiptCheckCommand() *cobra.Command {
 receipt, or an answer of a gateway that holds one; - is the standard input. Nobody is asked: whoever has the right manifest needs
 to trust neither who shows the receipt nor the gateway that got it. If it proves nothing the exit code is 1.`,
 		Example: p.example("receipt check answer.json", "receipt check --manifest manifest.yaml - <answer.json"),
-		Args:    nArgs(1, 1),
+		Args:    wrong.Args(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			m, err := receiptManifest(dir, manifest)
 			if err != nil {
@@ -42,7 +43,7 @@ to trust neither who shows the receipt nor the gateway that got it. If it proves
 			}
 			r, err := receipt.Parse(text)
 			if err != nil {
-				return err
+				return noReceipt(args[0], text, err)
 			}
 			if err := r.Check(m); err != nil {
 				return err
@@ -58,7 +59,7 @@ to trust neither who shows the receipt nor the gateway that got it. If it proves
 
 func receiptManifest(dir, manifest string) (*config.Manifest, error) {
 	if manifest != "" {
-		return config.ReadManifest(manifest)
+		return readManifest(manifest)
 	}
 	c, err := openCluster(dir)
 	if err != nil {
@@ -76,14 +77,14 @@ func (p *Program) readReceipt(path string) ([]byte, error) {
 	if path != stdinArg {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, err
+			return nil, wrong.File(path, err, "name the file of a receipt")
 		}
 		defer f.Close()
 		in = f
 	}
 	text, err := io.ReadAll(io.LimitReader(in, maxReceiptFile+1))
 	if err != nil {
-		return nil, err
+		return nil, wrong.File(path, err, "name the file of a receipt")
 	}
 	var answer struct {
 		Receipt json.RawMessage `json:"receipt"`
@@ -98,6 +99,25 @@ func (p *Program) readReceipt(path string) ([]byte, error) {
 		}
 	}
 	return text, nil
+}
+
+// noReceipt says what a text is that cannot be read as a receipt.
+func noReceipt(path string, text []byte, err error) error {
+	if path == stdinArg {
+		path = "the standard input"
+	}
+	reason := strings.TrimPrefix(err.Error(), "receipt: ")
+	var answer struct {
+		Format  *int `json:"format"`
+		Cluster any  `json:"cluster"`
+	}
+	switch json.Unmarshal(text, &answer); {
+	case !json.Valid(text):
+		reason = "it is not JSON"
+	case answer.Format == nil && answer.Cluster == nil:
+		reason = "it names neither a format nor a cluster"
+	}
+	return usage("%s is no receipt: %s; give one, or the answer of a gateway that was asked for it", path, reason)
 }
 
 func (p *Program) printReceipt(r *receipt.Receipt, m *config.Manifest, asJSON bool) error {

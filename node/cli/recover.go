@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/client"
 )
 
@@ -25,10 +26,10 @@ func (p *Program) recoverCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "recover JOURNAL", Short: "Finish or end what a killed call has left outstanding",
 		Long: recoverLong, Example: p.example("recover jobs.journal", "recover --exterminate jobs.journal"),
-		Args: nArgs(1, 1),
+		Args: wrong.Args(1, 1),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
-			if _, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("there is no journal %s", args[0])
+			if _, err := os.Stat(args[0]); err != nil {
+				return wrong.File(args[0], err, "name the journal that a call was given with --journal")
 			}
 			mode := client.Finish
 			if exterminate {
@@ -54,7 +55,7 @@ func (s *Session) recover(ctx context.Context, path string, mode client.Recovery
 	}
 	c, err := client.Dial(ctx, m, key, client.Ephemeral(), client.NoWait(), client.Journal(path, mode))
 	if err != nil {
-		return nil, err
+		return nil, badJournal(path, err)
 	}
 	defer c.Close()
 	if err := s.reach(ctx, c, bft.Quorum); err != nil {
@@ -65,6 +66,14 @@ func (s *Session) recover(ctx context.Context, path string, mode client.Recovery
 		return nil, s.explain(err, c)
 	}
 	return outcomes, nil
+}
+
+// badJournal words the failure of a client that was to use a journal.
+func badJournal(path string, err error) error {
+	if text, ok := strings.CutPrefix(err.Error(), "client: journal "); ok {
+		return usage("the journal %s", text)
+	}
+	return wrong.NewFile(path, err, "name another file")
 }
 
 // The outcomes of an operation.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/baluarte-bft/baluarte/bft/exec"
 	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/config"
 )
 
@@ -31,7 +32,7 @@ func (p *Program) runCommand() *cobra.Command {
 the manifest, the config (which may be missing) and the data, see docs/configuration.md;
 keys new and init make one.`,
 		Example: p.example("run --home ./r0"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx := cmd.Context()
 			if home == "" {
@@ -66,8 +67,25 @@ func followLifeline(ctx context.Context, pipe io.Reader) (context.Context, func(
 	return ctx, cancel
 }
 
-func (p *Program) runReplica(ctx context.Context, dir string, acceptLoss bool, passphrase func() ([]byte, error)) error {
+// openHome reads the home of a replica that the command line names.
+func openHome(dir string, passphrase func() ([]byte, error)) (*config.Home, error) {
+	const do = "make the home of a replica with keys new --home and init --home, or name another one with --home"
+	if info, err := os.Stat(dir); err != nil {
+		return nil, wrong.File(dir, err, do)
+	} else if !info.IsDir() {
+		return nil, usage("%s is not a directory: %s", dir, do)
+	}
 	home, err := config.OpenHome(dir, passphrase)
+	for _, name := range []string{config.ManifestFile, config.KeyFile} {
+		if _, missing := os.Stat(filepath.Join(dir, name)); errors.Is(missing, os.ErrNotExist) {
+			return nil, wrong.File(filepath.Join(dir, name), missing, do)
+		}
+	}
+	return home, wrong.File(dir, err, do)
+}
+
+func (p *Program) runReplica(ctx context.Context, dir string, acceptLoss bool, passphrase func() ([]byte, error)) error {
+	home, err := openHome(dir, passphrase)
 	if err != nil {
 		return err
 	}
@@ -138,7 +156,7 @@ the manifest must list it. A replica that has run before is never begun again un
 what it has promised would be forgotten. --http is the address of its metrics and health, a
 loopback one or off; replicas that share a machine need one each.`,
 		Example: p.example("init --dir ./cluster", "init --dir ./cluster --manifest manifest.yaml", "init --home ./r0 --manifest manifest.yaml", "init --home ./r0 --manifest manifest.yaml --http 127.0.0.1:9471"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if home != "" {
 				if cmd.Flags().Changed("dir") {
@@ -164,12 +182,12 @@ loopback one or off; replicas that share a machine need one each.`,
 // manifest is given.
 func (p *Program) initClient(dir, manifest string) error {
 	if manifest != "" {
-		m, err := config.ReadManifest(manifest)
+		m, err := readManifest(manifest)
 		if err != nil {
 			return err
 		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return err
+			return wrong.File(dir, err, "name another directory with --dir")
 		}
 		if err := putManifest(filepath.Join(dir, config.ManifestFile), m); err != nil {
 			return err
@@ -181,7 +199,7 @@ func (p *Program) initClient(dir, manifest string) error {
 	}
 	path := c.path(config.ClientKeyFile)
 	if err := newClientKey(path); err != nil {
-		return err
+		return wrong.NewFile(path, err, "see it with keys show, or name another directory with --dir")
 	}
 	key, err := crypto.ReadKeyFile(path, nil)
 	if err != nil {
@@ -199,14 +217,14 @@ func (p *Program) initReplica(dir, manifest, http string, passphrase func() ([]b
 	if manifest == "" {
 		return usage("init --home needs --manifest FILE, the manifest of the cluster")
 	}
-	m, err := config.ReadManifest(manifest)
+	m, err := readManifest(manifest)
 	if err != nil {
 		return err
 	}
 	path := filepath.Join(dir, config.KeyFile)
 	key, err := crypto.ReadKeyFile(path, passphrase)
 	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("there is no key %s: make one with keys new --home %s", path, dir)
+		return usage("there is no key %s: make one with keys new --home %s", path, dir)
 	}
 	if err != nil {
 		return err

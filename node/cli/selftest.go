@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 // selfTestTimeout bounds each check of the command selftest without --timeout.
@@ -51,7 +53,7 @@ func (p *Program) selfTestCommand() *cobra.Command {
 them again; starts it again and calls them again; compares what the replicas have; ends them and removes the directory. It touches
 no other cluster. Each line says what was checked and what was seen. The exit code is 0 if all checks are ok, else 1.`,
 		Example: p.example("selftest", "selftest --json"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if timeout <= 0 {
 				return usage("--timeout is %v: it must be positive, such as 30s", timeout)

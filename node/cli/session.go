@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,7 +86,7 @@ func (s *Session) key() (*crypto.PrivateKey, error) {
 	path := filepath.Join(s.dir, config.ClientKeyFile)
 	key, err := crypto.ReadKeyFile(path, nil)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("there is no client key %s: make one with init --dir %s", path, s.dir)
+		return nil, usage("there is no client key %s: make one with init --dir %s", path, s.dir)
 	}
 	return key, err
 }
@@ -98,6 +99,30 @@ func (s *Session) access() (*config.Manifest, *crypto.PrivateKey, error) {
 	}
 	key, err := s.key()
 	return m, key, err
+}
+
+// accessTo is access to a cluster that hosts a service.
+func (s *Session) accessTo(service string) (*config.Manifest, *crypto.PrivateKey, error) {
+	m, key, err := s.access()
+	if err != nil {
+		return nil, nil, err
+	}
+	return m, key, s.hosts(m, service)
+}
+
+// hosts refuses a service that the cluster does not host.
+func (s *Session) hosts(m *config.Manifest, service string) error {
+	if slices.Contains(m.Services, service) {
+		return nil
+	}
+	where, hint := "in "+s.dir, "name one of these"
+	if s.discover.name != "" {
+		where = s.discover.name
+	}
+	if slices.Contains(s.program.serviceNames(), service) {
+		hint = fmt.Sprintf("its services were chosen when it was made; up --dir ANOTHER --app %s makes one that hosts it", service)
+	}
+	return usage("the cluster %s hosts no %s, only %s: %s", where, service, strings.Join(m.Services, ", "), hint)
 }
 
 // watcher connects to the cluster to ask how the replicas are.

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/client"
 	"github.com/baluarte-bft/baluarte/node/config"
 )
@@ -47,7 +48,7 @@ func (p *Program) shellCommand() *cobra.Command {
 		Use: "shell", Short: "Type commands at a prompt",
 		Long:    fmt.Sprintf(shellLong, p.Name, historyFile),
 		Example: p.example("shell", "shell <commands.txt"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return s.Run(func(context.Context, []string) error { return s.shell(cmd.Context()) })(cmd, nil)
 		},
@@ -93,6 +94,9 @@ func (s *Session) dial(ctx context.Context, m *config.Manifest, key *crypto.Priv
 		return k.client, func() {}, nil
 	}
 	if c, err = client.Dial(ctx, m, key, append(opts, client.Ephemeral(), client.NoWait())...); err != nil {
+		if s.journal != "" {
+			err = badJournal(s.journal, err)
+		}
 		return nil, nil, err
 	}
 	if k != nil && k.dir == s.dir {

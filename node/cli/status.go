@@ -14,6 +14,7 @@ import (
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/client"
 	"github.com/baluarte-bft/baluarte/node/config"
 	"github.com/baluarte-bft/baluarte/node/transport"
@@ -318,7 +319,7 @@ States: active; awaiting (answers late, or is starting or changing views); unres
 With --members it prints instead what each replica holds of each in its member table, of itself by what the others say of it.
 A member whose link is broken is heard by f+1 others.`,
 		Example: p.example("status", "status --members", "status --json", "status --watch"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: s.Run(func(ctx context.Context, _ []string) error {
 			if watch {
 				return s.watchStatus(asJSON, members)

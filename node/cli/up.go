@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/crypto"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/config"
 )
 
@@ -54,7 +55,7 @@ func (p *Program) upCommand() *cobra.Command {
 		Short:   "Start a cluster on this machine",
 		Long:    upLong,
 		Example: p.example("up", "up --nodes 7 --dir ./seven", "up --ephemeral", "up --detach"),
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f := cmd.Flags()
 			u.nodesSet, u.appsSet, u.dirSet = f.Changed("nodes"), f.Changed("app"), f.Changed("dir")
@@ -95,7 +96,10 @@ func (u *upFlags) check() error {
 		return usage("--ephemeral ends with the command: leave --detach out")
 	}
 	if _, err := u.program.pick(u.apps); err != nil || len(u.apps) == 0 {
-		return usage("--app %s: choose from %s", strings.Join(u.apps, ","), strings.Join(u.program.serviceNames(), ","))
+		return usage("--app %q: choose from %s", strings.Join(u.apps, ","), strings.Join(u.program.serviceNames(), ","))
+	}
+	if len(slices.Compact(slices.Sorted(slices.Values(u.apps)))) < len(u.apps) {
+		return usage("--app %s names a service twice", strings.Join(u.apps, ","))
 	}
 	return nil
 }
@@ -128,7 +132,7 @@ func (u *upFlags) run(ctx context.Context) (err error) {
 		}()
 	}
 	if err := os.MkdirAll(u.dir, 0o755); err != nil {
-		return err
+		return wrong.File(u.dir, err, "name another directory with --dir")
 	}
 	lock, holder, err := acquireLock(filepath.Join(u.dir, upLockFile))
 	if err != nil {
@@ -147,6 +151,9 @@ func (u *upFlags) run(ctx context.Context) (err error) {
 
 // prepare opens the cluster in the directory, or makes it.
 func (u *upFlags) prepare() (*cluster, error) {
+	if err := finishCreation(u.dir); err != nil {
+		return nil, fmt.Errorf("making a cluster in %s: %w", u.dir, err)
+	}
 	_, err := os.Stat(filepath.Join(u.dir, config.ManifestFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		c, err := createCluster(u.dir, u.nodes, u.apps, u.tune)
@@ -187,7 +194,7 @@ func (u *upFlags) tune(c *cluster) {
 func (u *upFlags) supervise(ctx context.Context, c *cluster) error {
 	key, err := crypto.ReadKeyFile(c.path(config.ClientKeyFile), nil)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("there is no client key %s: make one with init --dir %s", c.path(config.ClientKeyFile), u.dir)
+		err = usage("there is no client key %s: make one with init --dir %s", c.path(config.ClientKeyFile), u.dir)
 	}
 	if err != nil {
 		return err
