@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/config"
 )
 
@@ -49,10 +50,10 @@ func useCluster(dir string) (*cluster, error) {
 	path := filepath.Join(dir, config.ManifestFile)
 	m, err := config.ReadManifest(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("there is no cluster in %s: start one with bftnode up --dir %s, or leave --dir out to have one made", dir, dir)
+		return nil, wrong.Errorf("there is no cluster in %s: start one with bftnode up --dir %s, or leave --dir out to have one made", dir, dir)
 	}
 	if err != nil {
-		return nil, err
+		return nil, wrong.File(path, err, "name the directory of a cluster with --dir")
 	}
 	c := &cluster{dir: dir, manifest: m}
 	if m.Clients != nil {
@@ -81,7 +82,7 @@ func (c *cluster) program(ctx context.Context, o *Options) (string, error) {
 	if o.Program != "" {
 		path, err := exec.LookPath(o.Program)
 		if err != nil {
-			return "", fmt.Errorf("no program %s: name that of bftnode, or leave --bftnode out to have it built", o.Program)
+			return "", wrong.Errorf("no program %s: name that of bftnode, or leave --bftnode out to have it built", o.Program)
 		}
 		return path, nil
 	}

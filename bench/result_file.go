@@ -57,7 +57,16 @@ func ReadResults(r io.Reader) ([]*Result, error) {
 }
 
 func notResults(err error) error {
-	return fmt.Errorf("these are no results of bftbench run --json or sweep --json: %w", err)
+	const text = "these are no results of bftbench run --json or sweep --json"
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New(text + ": it is not JSON")
+	case errors.As(err, &kind):
+		return errors.New(text)
+	}
+	return fmt.Errorf("%s: %w", text, err)
 }
 
 // decodeResults reads one JSON value, in any of its forms.

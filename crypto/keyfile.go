@@ -15,7 +15,7 @@ import (
 // system. All are wrapped with the path and, where there is more to say, a
 // remedy.
 var (
-	ErrKeyFileExists    = errors.New("file exists, a key file is never overwritten")
+	ErrKeyFileExists    = fmt.Errorf("%w, a key file is never overwritten", fs.ErrExist)
 	ErrKeyFileMode      = errors.New("others can read or write the key file")
 	ErrNotKeyFile       = errors.New("not a key file")
 	ErrKeyFileVersion   = errors.New("key file of an unknown version")

@@ -17,6 +17,7 @@ import (
 	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/node"
 	"github.com/baluarte-bft/baluarte/node/cli"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/config"
 )
 
@@ -125,7 +126,11 @@ func Run(ctx context.Context, dir string, o Options, services ...cli.Service) er
 		if failed != nil {
 			return failed
 		}
-		return errors.New(strings.TrimPrefix(strings.TrimSpace(said.String()), p.Name+": "))
+		err := errors.New(strings.TrimPrefix(strings.TrimSpace(said.String()), p.Name+": "))
+		if code == cli.CodeUsage {
+			return &wrong.Error{Err: err}
+		}
+		return err
 	}
 	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/baluarte-bft/baluarte/bft/exec"
 	"github.com/baluarte-bft/baluarte/crypto"
 	"github.com/baluarte-bft/baluarte/node/app/builtin"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/config"
 )
 
@@ -44,7 +45,7 @@ func Serve(ctx context.Context, o ServeOptions, ready io.Writer) error {
 	if o.Like != "" {
 		var err error
 		if like, err = config.ReadManifest(o.Like); err != nil {
-			return err
+			return wrong.File(o.Like, err, "name the manifest of a cluster with --like")
 		}
 	}
 	services := map[string]exec.Factory{}
@@ -56,7 +57,7 @@ func Serve(ctx context.Context, o ServeOptions, ready io.Writer) error {
 		services[name] = f
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return err
+		return wrong.File(o.Dir, err, "name another directory with --dir")
 	}
 	key, err := serverKey(filepath.Join(o.Dir, config.KeyFile))
 	if err != nil {

@@ -1,12 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/bench"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 const compareLong = `Compares the repeated measurements of file B with those of file A, and says plainly whether B is faster, slower, or
@@ -32,7 +32,7 @@ func compareCommand(stdout io.Writer) *cobra.Command {
 		Example: compareExample,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return usageError{fmt.Errorf("compare takes two files, but got %d; see %s --help", len(args), cmd.CommandPath())}
+				return wrong.Errorf("compare takes two files, but got %d; see %s --help", len(args), cmd.CommandPath())
 			}
 			return nil
 		},
@@ -41,7 +41,7 @@ func compareCommand(stdout io.Writer) *cobra.Command {
 			for i, path := range args {
 				var err error
 				if sets[i], err = bench.ReadResultFile(path); err != nil {
-					return err
+					return wrong.File(path, err, "name a file of results")
 				}
 			}
 			c, err := bench.Compare(sets[0], sets[1])

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/bench"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 const faultsLong = `Shows what one fault does to a cluster under load: throughput over time around it, how long nothing came, how soon
@@ -46,16 +47,16 @@ func faultsCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if list {
 				if len(names) > 0 {
-					return usageError{fmt.Errorf("--list takes no names, but got %q", names[0])}
+					return wrong.Errorf("--list takes no names, but got %q", names[0])
 				}
 				return listFaults(stdout, asJSON)
 			}
 			all, err := faultOptions(&o, names)
 			if err != nil {
-				return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+				return wrong.Errorf("%w; see %s --help", err, cmd.CommandPath())
 			}
 			if err := checkPlot(plot); err != nil {
-				return usageError{err}
+				return &wrong.Error{Err: err}
 			}
 			debug.SetGCPercent(loadGCPercent)
 			return showFaults(cmd, all, stdout, stderr, terminal, asJSON, plot)

@@ -12,13 +12,15 @@ import (
 	"syscall"
 
 	"golang.org/x/term"
+
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 // Exit codes.
 const (
 	codeOK      = 0
 	codeFailure = 1
-	codeUsage   = 2
+	codeUsage   = wrong.Code
 )
 
 func main() {
@@ -40,11 +42,8 @@ func execute(ctx context.Context, args []string, stdout, stderr io.Writer, termi
 	}
 	lines := strings.FieldsFunc(strings.TrimSpace(err.Error()), func(r rune) bool { return r == '\n' || r == '\r' })
 	fmt.Fprintf(stderr, "bftbench: %s\n", strings.Join(lines, "; "))
-	if _, ok := err.(usageError); ok {
+	if wrong.Is(err) {
 		return codeUsage
 	}
 	return codeFailure
 }
-
-// usageError is a mistake in the command line.
-type usageError struct{ error }

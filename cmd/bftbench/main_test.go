@@ -68,9 +68,9 @@ func TestBadUsage(t *testing.T) {
 	}
 }
 
-func TestFailure(t *testing.T) {
+func TestNoCluster(t *testing.T) {
 	code, stdout, stderr := runLine(t, false, "run", "--dir", t.TempDir())
-	if code != codeFailure || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "start one with bftnode up") {
+	if code != codeUsage || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "start one with bftnode up") {
 		t.Errorf("exit code %d, output %q, %q, want one line that says what to do", code, stdout, stderr)
 	}
 }

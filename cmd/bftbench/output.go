@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/bench"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 // output is where the results of measurements go, besides the standard output.
@@ -59,7 +60,7 @@ func (o *output) measure(ctx context.Context, s *bench.Sweep, table func(io.Writ
 func (o *output) measureOne(cmd *cobra.Command, load *bench.Options) error {
 	s := &bench.Sweep{Base: *load, Repeat: o.repeat}
 	if _, err := s.Points(); err != nil {
-		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		return wrong.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	}
 	if o.repeat == 1 {
 		return o.measure(cmd.Context(), s, func(w io.Writer, results []*bench.Result) error { return results[0].WriteTable(w) },
@@ -135,11 +136,11 @@ const ownerWrites = 0o644
 
 func newPendingFile(path string) (*pendingFile, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a file: name one to be written", path)
+		return nil, wrong.Errorf("%s is not a file: name one to be written", path)
 	}
 	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	if err != nil {
-		return nil, fmt.Errorf("%s cannot be written: %w", path, err)
+		return nil, wrong.NewFile(path, err, "name another file to be written")
 	}
 	return &pendingFile{path: path, temp: temp}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/bench"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 const plotLong = `Draws results that run --json or sweep --json printed, as SVG or PNG by the ending of --output. A file "-" is the
@@ -35,14 +36,14 @@ func plotCommand(stdout io.Writer) *cobra.Command {
 		Example: plotExample,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usageError{fmt.Errorf("plot takes files of results; see %s --help", cmd.CommandPath())}
+				return wrong.Errorf("plot takes files of results; see %s --help", cmd.CommandPath())
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			format, err := plotFormat(kind, path)
 			if err != nil {
-				return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+				return wrong.Errorf("%w; see %s --help", err, cmd.CommandPath())
 			}
 			sources, err := readSources(cmd.InOrStdin(), args)
 			if err != nil {
@@ -106,7 +107,7 @@ func readSources(stdin io.Reader, paths []string) ([]bench.PlotSource, error) {
 			s.Results, err = bench.ReadResultFile(path)
 		}
 		if err != nil {
-			return nil, err
+			return nil, wrong.File(path, err, "name a file of results")
 		}
 		sources = append(sources, s)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/baluarte-bft/baluarte/bench/fault"
 	"github.com/baluarte-bft/baluarte/node/cli"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 const replicaLong = `Runs the real replica whose home directory is HOME, as bftnode run does, with something wrong around it:
@@ -30,13 +31,13 @@ func replicaCommand() *cobra.Command {
 		Example: "  bftbench replica ./cluster/r0 --sync-delay 20ms\n  bftbench replica ./cluster/r0 --pre-prepare-delay 400ms --control",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usageError{fmt.Errorf("%s takes the home directory of one replica, but got %d arguments; see %s --help", cmd.CommandPath(), len(args), cmd.CommandPath())}
+				return wrong.Errorf("%s takes the home directory of one replica, but got %d arguments; see %s --help", cmd.CommandPath(), len(args), cmd.CommandPath())
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.Validate(); err != nil {
-				return usageError{err}
+				return &wrong.Error{Err: err}
 			}
 			if control {
 				o.Control = cmd.InOrStdin()

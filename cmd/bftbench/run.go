@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/baluarte-bft/baluarte/bench"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 const runLong = `Lets clients with keys and channels of their own load a cluster, and reports what it does.
@@ -53,7 +54,7 @@ func runCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 		Short:   "Measure one load",
 		Long:    runLong,
 		Example: runExample,
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runLoad(cmd, &o, &out, noReference)
 		},
@@ -91,11 +92,11 @@ func checkOpenLoop(cmd *cobra.Command, o *bench.Options) error {
 	f := cmd.Flags()
 	switch {
 	case f.Changed("rate") && o.Rate == 0:
-		return usageError{fmt.Errorf("a rate of 0: choose more, or leave --rate out for a closed loop")}
+		return wrong.Errorf("a rate of 0: choose more, or leave --rate out for a closed loop")
 	case f.Changed("rate") && f.Changed("depth"):
-		return usageError{fmt.Errorf("--depth is of a closed loop and --rate of an open one: leave one of them out")}
+		return wrong.Errorf("--depth is of a closed loop and --rate of an open one: leave one of them out")
 	case f.Changed("seed") && (o.Rate == 0 || o.Arrivals == bench.ArrivalsEven):
-		return usageError{fmt.Errorf("--seed is of the arrivals of an open loop that are drawn: give --rate, and no even arrivals, or leave it out")}
+		return wrong.Errorf("--seed is of the arrivals of an open loop that are drawn: give --rate, and no even arrivals, or leave it out")
 	}
 	return nil
 }
@@ -132,7 +133,7 @@ func addClusterFlags(f *pflag.FlagSet, o *bench.Options) {
 // checkLoad refuses what cannot be measured.
 func checkLoad(cmd *cobra.Command, o *bench.Options) error {
 	if err := o.Validate(); err != nil {
-		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		return wrong.Errorf("%w; see %s --help", err, cmd.CommandPath())
 	}
 	return checkDir(cmd, o)
 }
@@ -140,7 +141,7 @@ func checkLoad(cmd *cobra.Command, o *bench.Options) error {
 // checkDir refuses a number of replicas for a cluster that has its own.
 func checkDir(cmd *cobra.Command, o *bench.Options) error {
 	if f := cmd.Flags(); o.Dir != "" && f.Changed("nodes") {
-		return usageError{fmt.Errorf("--nodes is for a cluster that is made here: leave it or --dir out")}
+		return wrong.Errorf("--nodes is for a cluster that is made here: leave it or --dir out")
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/bench/single"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 const serverLong = `Serves clients without replicas: one process that does all that a replica does for its clients,
@@ -29,10 +30,10 @@ func serverCommand(stdout io.Writer) *cobra.Command {
 		Short:   "Serve without replicas, as the reference of run",
 		Long:    serverLong,
 		Example: "  bftbench server --dir ./single\n  bftbench server --dir ./single --like ./cluster/manifest.yaml",
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkServer(&o); err != nil {
-				return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+				return wrong.Errorf("%w; see %s --help", err, cmd.CommandPath())
 			}
 			return single.Serve(cmd.Context(), o, stdout)
 		},

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/bench"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 const sweepLong = `Measures over the values of one or two settings, each point with a cluster of its own, and prints a line for
@@ -34,19 +35,19 @@ func sweepCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 		Short:   "Measure over the values of one or two settings",
 		Long:    fmt.Sprintf(sweepLong, strings.Join(bench.AxisNames(), ", ")),
 		Example: sweepExample,
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s := &bench.Sweep{Base: o, Repeat: out.repeat}
 			if err := parseAxes(s, over); err != nil {
-				return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+				return wrong.Errorf("%w; see %s --help", err, cmd.CommandPath())
 			}
 			for _, a := range s.Axes {
 				if cmd.Flags().Changed(flagOf(a.Name)) {
-					return usageError{fmt.Errorf("--%s and --over %s exclude each other", flagOf(a.Name), a.Name)}
+					return wrong.Errorf("--%s and --over %s exclude each other", flagOf(a.Name), a.Name)
 				}
 			}
 			if f := cmd.Flags(); f.Changed("depth") && slices.ContainsFunc(s.Axes, func(a bench.Axis) bool { return a.Name == "rate" }) {
-				return usageError{errors.New("--depth is of a closed loop and the rate of an open one: leave one of them out")}
+				return wrong.Errorf("--depth is of a closed loop and the rate of an open one: leave one of them out")
 			}
 			if err := checkDir(cmd, &o); err != nil {
 				return err

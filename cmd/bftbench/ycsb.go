@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/bench"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 const ycsbLong = `Loads a cluster with one of the core workloads of YCSB, on the service kv. First it puts --records values; then it
@@ -36,7 +37,7 @@ func ycsbCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 		Short:   "Measure a mix of reads and updates",
 		Long:    ycsbLong,
 		Example: ycsbExample,
-		Args:    noArgs,
+		Args:    wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.Mix = strings.ToUpper(o.Mix)
 			return runLoad(cmd, &o, &out, noReference)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/sim"
 )
 
@@ -21,7 +22,7 @@ func accountabilityCommand(out, diag io.Writer) *cobra.Command {
 Whenever they do, the envelopes that honest replicas hold must prove the guilt of more than f
 members (oracle A1), and never of an honest one (A2).`,
 		Example: `  bftsim accountability --seeds 1..1000`,
-		Args:    cobra.NoArgs,
+		Args:    wrong.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			c := sim.Campaign{Jobs: jobs}
 			var err error

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/sim"
 	"github.com/baluarte-bft/baluarte/sim/byz"
 )
@@ -34,7 +35,7 @@ The throughput is – if it has no occasion to lie under a load without faults.
 		Example: `  bftsim behaviours
   bftsim behaviours --only "silent primary" --seeds 1..50
   bftsim behaviours --list`,
-		Args: cobra.NoArgs,
+		Args: wrong.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			chosen, err := chooseBehaviours(only)
 			if err != nil {
@@ -78,7 +79,7 @@ func chooseBehaviours(only []string) ([]byz.Behaviour, error) {
 	all := byz.All()
 	for _, name := range only {
 		if _, ok := byz.Find(name); !ok {
-			return nil, fmt.Errorf("--only: there is no behaviour %q; there are %s", name, strings.Join(byz.Names(), ", "))
+			return nil, fmt.Errorf("--only: there is no behaviour %q; bftsim behaviours --list names them", name)
 		}
 	}
 	if len(only) > 0 {

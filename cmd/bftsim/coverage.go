@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/sim"
 	"github.com/baluarte-bft/baluarte/sim/coverage"
 )
@@ -29,7 +30,7 @@ With --rules also which rules of the protocol were entered, by the comments of t
 builds an instrumented simulator and needs the source tree and the go command.`,
 		Example: `  bftsim coverage --seeds 1..200
   go run ./cmd/bftsim coverage --seeds 1..20 --rules`,
-		Args: cobra.NoArgs,
+		Args: wrong.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			c := sim.Campaign{Jobs: jobs}
 			var err error

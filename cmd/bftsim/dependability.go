@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/sim"
 )
 
@@ -29,7 +30,7 @@ Classes of faults: %s. With --lies f replicas lie in turns, in another way each 
 --outage-every and --outage-for take all replicas down at fixed times. An hour takes some seconds of a processor.`, classNames()),
 		Example: `  bftsim dependability --hours 10 --lies
   bftsim dependability --hours 24 --every 0 --outage-every 1h --outage-for 1s`,
-		Args: cobra.NoArgs,
+		Args: wrong.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			for _, name := range strings.Split(classes, ",") {
 				if name = strings.TrimSpace(name); name != "" {

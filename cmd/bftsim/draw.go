@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/sim"
 	"github.com/baluarte-bft/baluarte/sim/draw"
 	"github.com/baluarte-bft/baluarte/sim/teach"
@@ -44,7 +45,7 @@ With --mutant the protocol is broken on purpose as that mutant does it (see "bft
   bftsim draw --seed 7 --from 6.5s --until 8s -o view-change.html
   bftsim draw --seed 7 --from 1.25s --until 1.32s --svg -o request.svg
   bftsim draw equivocation`,
-		Args: cobra.MaximumNArgs(1),
+		Args: wrong.Args(0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if d.from < 0 || d.until < 0 || d.until != 0 && d.until <= d.from {
 				return fmt.Errorf("--from %v --until %v: give a stretch that ends after it begins", d.from, d.until)
@@ -146,7 +147,7 @@ func (d *drawing) keep(out, diag io.Writer, name string, run draw.Run) error {
 		name = d.file
 	}
 	if err := os.WriteFile(name, b.Bytes(), 0o644); err != nil {
-		return err
+		return wrong.NewFile(name, err, "name another file with --output")
 	}
 	_, err := fmt.Fprintf(diag, "%s: %d messages\n", name, len(run.Messages))
 	return err

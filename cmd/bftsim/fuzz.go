@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/sim"
 )
 
@@ -36,9 +36,12 @@ than half had a view change or an adversary.`,
 		Example: `  bftsim fuzz --seeds 1..1000
   bftsim fuzz --seeds 1..200 --behaviour "altered O"
   bftsim fuzz --seeds 1..200 --replicas 4 --json`,
-		Args: cobra.NoArgs,
+		Args: wrong.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			c := sim.Campaign{Jobs: jobs}
+			if seeds == "" {
+				return wrong.Errorf("fuzz needs --seeds A..B, the first and the last seed, as in --seeds 1..1000")
+			}
 			var err error
 			if c.First, c.Last, err = parseSeeds(seeds); err != nil {
 				return err
@@ -46,8 +49,8 @@ than half had a view change or an adversary.`,
 			if jobs < 1 {
 				return fmt.Errorf("--jobs %d: at least 1 is needed", jobs)
 			}
-			if replicas != 0 && (replicas < 4 || replicas > bft.MaxMembers) {
-				return fmt.Errorf("--replicas %d: give a number from 4 to %d", replicas, bft.MaxMembers)
+			if err := checkReplicas(replicas); err != nil {
+				return err
 			}
 			if replicas != 0 && len(behaviours) > 0 {
 				return errors.New("--replicas goes with what is drawn, not with --behaviour")
@@ -81,9 +84,6 @@ than half had a view change or an adversary.`,
 	cmd.Flags().IntVar(&replicas, "replicas", 0, "how many replicas every run has, instead of what is drawn")
 	cmd.Flags().IntVar(&jobs, "jobs", runtime.GOMAXPROCS(0), "how many runs go on at the same time")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
-	if err := cmd.MarkFlagRequired("seeds"); err != nil {
-		panic(err) // the flag was just defined
-	}
 	return cmd
 }
 

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
+
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 )
 
 func main() {
@@ -17,8 +20,8 @@ func main() {
 	cmd := root(os.Stdout, os.Stderr)
 	if err := cmd.Execute(); err != nil {
 		if !errors.Is(err, errFailed) {
-			fmt.Fprintln(os.Stderr, "bftsim: "+err.Error())
-			os.Exit(2)
+			fmt.Fprintln(os.Stderr, "bftsim: "+strings.TrimPrefix(err.Error(), "sim: "))
+			os.Exit(wrong.Code)
 		}
 		os.Exit(1)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/sim"
 )
 
@@ -24,7 +25,7 @@ an oracle breaks: BEYOND is that oracle, and the proof that the bench can fail.`
 		Example: `  bftsim matrix
   bftsim matrix --seeds 1..50 --json
   bftsim matrix --list`,
-		Args: cobra.NoArgs,
+		Args: wrong.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if list {
 				return listCells(out, asJSON)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/sim/mutants"
 )
 
@@ -36,7 +37,7 @@ a patch that does not fit the present code.`,
 		Example: `  go run ./cmd/bftsim mutants
   go run ./cmd/bftsim mutants --only quorum-too-small --repeat 5
   go run ./cmd/bftsim mutants --list`,
-		Args: cobra.NoArgs,
+		Args: wrong.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			all, err := mutants.All()
 			if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/sim"
 )
 
@@ -27,16 +28,18 @@ f replicas that belong to an adversary. A run is a function of its seed. Oracles
 every promise of the protocol.
 
 Exit code: 0 if every oracle held, 1 if one broke or something was not shown that was to be, 2 if
-the command was used wrongly.`,
+the command was used wrongly, or could not do its work, such as write a file: then it tells nothing about the protocol.`,
 		Example: `  bftsim run --seed 7
   bftsim fuzz --seeds 1..1000
   bftsim list
   bftsim draw equivocation -o equivocation.html`,
 		SilenceUsage: true, SilenceErrors: true,
-		Args: cobra.NoArgs,
+		Args: wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.CompletionOptions.HiddenDefaultCmd = true
+	cmd.SetFlagErrorFunc(wrong.Flag)
+	cmd.SetHelpCommand(wrong.HelpCommand())
+	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetOut(out)
 	cmd.SetErr(diag)
 	cmd.AddCommand(runCommand(out, diag), listCommand(out), fuzzCommand(out, diag), matrixCommand(out, diag), behavioursCommand(out, diag), twinsCommand(out, diag), accountabilityCommand(out, diag), dependabilityCommand(out, diag),

@@ -5,9 +5,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/sim"
 	"github.com/baluarte-bft/baluarte/sim/byz"
 	"github.com/baluarte-bft/baluarte/sim/teach"
@@ -43,6 +47,22 @@ func known(behaviours []string) error {
 	return nil
 }
 
+// checkReplicas refuses numbers of replicas for which nothing can be drawn; 0 is what the seed says.
+func checkReplicas(n int) error {
+	if n != 0 && (n < 4 || n > bft.MaxMembers) {
+		return wrong.Errorf("--replicas %d: give a number from 4 to %d", n, bft.MaxMembers)
+	}
+	return nil
+}
+
+// scriptError words what is wrong with a script, or with its file.
+func scriptError(path string, err error) error {
+	if errors.Is(err, syscall.EISDIR) {
+		return wrong.File(path, err, "name a script, or a scenario that bftsim list has")
+	}
+	return fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "sim: "))
+}
+
 // script is the run that is meant.
 func (s *source) script(args []string) (*sim.Script, error) {
 	var script *sim.Script
@@ -55,11 +75,11 @@ func (s *source) script(args []string) (*sim.Script, error) {
 		}
 		f, err := os.Open(args[0])
 		if err != nil {
-			return nil, fmt.Errorf("%q is neither a scenario (bftsim list) nor a script that can be read: %w", args[0], err)
+			return nil, fmt.Errorf("%q is no scenario: %w", args[0], wrong.File(args[0], err, "name a script, or a scenario that bftsim list has"))
 		}
 		defer f.Close()
 		if script, err = sim.ParseScript(f); err != nil {
-			return nil, fmt.Errorf("%s: %w", args[0], err)
+			return nil, scriptError(args[0], err)
 		}
 	case !s.seeded():
 		return nil, errors.New("give --seed N, the name of a scenario (bftsim list) or the file of a script")
@@ -69,6 +89,9 @@ func (s *source) script(args []string) (*sim.Script, error) {
 		}
 		script = &sim.Script{Options: sim.Under(s.seed, s.behaviours...)}
 	default:
+		if err := checkReplicas(s.replicas); err != nil {
+			return nil, err
+		}
 		script = &sim.Script{Options: sim.DrawFor(s.seed, s.replicas)}
 	}
 	if s.replicas != 0 && len(s.behaviours) > 0 {
@@ -100,7 +123,7 @@ Of a scenario it prints what is to be seen, what happened, and what that shows.`
   bftsim run --seed 7 --behaviour "silent primary"
   bftsim run --seed 7 --script > seven.sim && bftsim run seven.sim
   bftsim run bank-transfer`,
-		Args: cobra.MaximumNArgs(1),
+		Args: wrong.Args(0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				if scenario, err := teach.Find(args[0]); err == nil {
@@ -157,7 +180,7 @@ func keepHistory(diag io.Writer, report *sim.Report, file string) error {
 		fmt.Fprintln(diag, "bftsim: --history FILE writes a picture of the history")
 		return nil
 	}
-	return os.WriteFile(file, report.Failure.Picture, 0o644)
+	return wrong.NewFile(file, os.WriteFile(file, report.Failure.Picture, 0o644), "name another one with --history")
 }
 
 // runMutant runs a script with a wrong protocol.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/sim/teach"
 )
 
@@ -19,7 +20,7 @@ is worth knowing about failures, with a short explanation of what is seen.`,
 		Example: `  bftsim list
   bftsim run vectors-four
   bftsim draw vectors-four -o vectors.html`,
-		Args: cobra.NoArgs,
+		Args: wrong.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if asJSON {
 				return encode(out, map[string]any{"scenarios": teach.All()})

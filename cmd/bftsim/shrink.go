@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/sim"
 )
 
@@ -32,7 +33,7 @@ With --mutant the protocol is broken on purpose as that mutant does it (see "bft
 		Example: `  bftsim shrink --seed 17 -o found.sim && bftsim run found.sim
   go run ./cmd/bftsim shrink --seed 3 --mutant quorum-too-small
   go run ./cmd/bftsim shrink --seed 3 --mutant quorum-too-small --oracle S1`,
-		Args: cobra.MaximumNArgs(1),
+		Args: wrong.Args(0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if runs < 1 {
 				return fmt.Errorf("--runs %d: at least 1 is needed", runs)
@@ -88,7 +89,7 @@ func write(out io.Writer, file string, what io.WriterTo) error {
 	}
 	f, err := os.Create(file)
 	if err != nil {
-		return err
+		return wrong.NewFile(file, err, "name another one with --output")
 	}
 	_, err = what.WriteTo(f)
 	return errors.Join(err, f.Close())

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/sim"
 )
 
@@ -23,7 +24,7 @@ the network heals and the cluster must go on. A scenario is repeated by its numb
 		Example: `  bftsim twins
   bftsim twins --views 3 --every 7
   bftsim twins --views 2 --only 296`,
-		Args: cobra.NoArgs,
+		Args: wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("only") {
 				if only < 0 {

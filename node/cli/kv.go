@@ -142,13 +142,24 @@ func brief(v []byte) string {
 
 func kvPut(s *Session) *cobra.Command {
 	var lease uint64
+	var ttl time.Duration
 	cmd := &cobra.Command{
 		Use: "put KEY VALUE", Short: "Set the value of a key",
 		Long: `Sets the value of a key; the value - is read from the standard input. The command ends once the cluster has agreed.
-With --lease the key goes with that lease, see kv lease; a later put without it takes the key off the lease.`,
-		Example: s.program.example("kv put a 1", "kv put file - <file"),
+With --ttl the key has a time to live: it is put on a lease of its own, which is printed, and is deleted when that ends; kv lease
+keep-alive begins the time anew. With --lease the key goes with a lease that there is, see kv lease. A later put without them
+takes the key off its lease.`,
+		Example: s.program.example("kv put a 1", "kv put file - <file", "kv put --ttl 30s workers/a ready", "kv put --lease 7 workers/a busy"),
 		Args:    wrong.Args(2, 2),
 		RunE: s.Run(func(ctx context.Context, args []string) error {
+			if ttl != 0 && lease != 0 {
+				return usage("--ttl and --lease exclude each other: a lease has its time to live already")
+			}
+			if ttl != 0 {
+				if err := checkTTL(ttl); err != nil {
+					return err
+				}
+			}
 			value, err := s.value(args[1])
 			if err != nil {
 				return err
@@ -158,6 +169,8 @@ With --lease the key goes with that lease, see kv lease; a later put without it 
 			}
 			op := kv.Put([]byte(args[0]), value)
 			switch {
+			case ttl != 0:
+				return s.putFor(ctx, ttl, args[0], value)
 			case lease > maxLease:
 				return leaseError(kv.ErrNoLease)
 			case lease != 0:
@@ -166,6 +179,7 @@ With --lease the key goes with that lease, see kv lease; a later put without it 
 			return s.change(ctx, args[0], op)
 		}),
 	}
+	cmd.Flags().DurationVar(&ttl, "ttl", 0, "time to live of the key, such as 30s; 0 for ever")
 	cmd.Flags().Uint64Var(&lease, "lease", 0, "number of a lease of this client that the key goes with; 0 for none")
 	minusArgs(cmd)
 	return cmd

@@ -22,7 +22,8 @@ func kvLease(s *Session) *cobra.Command {
 	c.Long = fmt.Sprintf(`A lease is a time to live, from %v to %v, that keys can be put on with kv put --lease. When it is over without
 keep-alive the keys are deleted. The time is the one that the replicas agree on with every operation: a lease has ended when
 an operation comes after its end, be it one of a reader that sees by its own clock that it is time.
-A lease can be used by the client key alone that it was granted to. kv lock makes a lease and keeps it alive by itself.`, kv.MinTTL, kv.MaxTTL)
+A lease can be used by the client key alone that it was granted to. kv put --ttl makes a lease for one key; kv lock makes one and
+keeps it alive by itself.`, kv.MinTTL, kv.MaxTTL)
 	return c
 }
 
@@ -49,18 +50,38 @@ func (s *Session) useLease(ctx context.Context, op []byte, asJSON bool) error {
 	if err != nil {
 		return leaseError(err)
 	}
+	return s.printLease(&l, asJSON)
+}
+
+func (s *Session) printLease(l *kv.Lease, asJSON bool) error {
 	if asJSON {
-		return s.encode(lineOfLease(&l))
+		return s.encode(lineOfLease(l))
 	}
-	_, err = fmt.Fprintf(s.program.stdout, "lease %d: %v, until %s\n", l.ID, l.TTL, when(l.Ends))
+	_, err := fmt.Fprintf(s.program.stdout, "lease %d: %v, until %s\n", l.ID, l.TTL, when(l.Ends))
 	return err
+}
+
+// putFor puts a key on a lease of its own, and prints that. If the key cannot be put, the lease ends by itself.
+func (s *Session) putFor(ctx context.Context, ttl time.Duration, key string, value []byte) error {
+	result, err := s.Invoke(ctx, "kv", kv.Grant(ttl))
+	if err != nil {
+		return err
+	}
+	l, err := kv.DecodeLease(result)
+	if err != nil {
+		return leaseError(err)
+	}
+	if err := s.change(ctx, key, kv.PutOn(l.ID, []byte(key), value)); err != nil {
+		return err
+	}
+	return s.printLease(&l, false)
 }
 
 func leaseGrant(s *Session) *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: "grant TTL", Short: "Make a lease",
-		Long:    fmt.Sprintf("Makes a lease with a time to live such as 30s or 10m, from %v to %v, and prints its number.", kv.MinTTL, kv.MaxTTL),
+		Long:    fmt.Sprintf("Makes a lease with a time to live such as 30s or 10m, from %v to %v, and prints its number and when it ends.", kv.MinTTL, kv.MaxTTL),
 		Example: s.program.example("kv lease grant 1m"),
 		Args:    wrong.Args(1, 1),
 		RunE: s.Run(func(ctx context.Context, args []string) error {

@@ -82,12 +82,12 @@ If it cannot renew the lock in time, because it or the cluster was cut off, the 
 
 // underLock runs a command while holding a lock.
 func (s *Session) underLock(name, path string, args []string, flags *lockFlags) error {
-	c, service, err := s.openKV()
+	c, end, err := s.openKV()
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	lock, err := s.acquire(c, service, name, flags)
+	defer end()
+	lock, err := s.acquire(c, name, flags)
 	if err != nil {
 		return err
 	}
@@ -101,7 +101,7 @@ func (s *Session) underLock(name, path string, args []string, flags *lockFlags) 
 }
 
 // acquire waits for the lock.
-func (s *Session) acquire(c *client.Client, service *client.Service, name string, flags *lockFlags) (*kvclient.Lock, error) {
+func (s *Session) acquire(c *client.Client, name string, flags *lockFlags) (*kvclient.Lock, error) {
 	ctx, cancel := s.background, context.CancelFunc(func() {})
 	if flags.wait > 0 {
 		ctx, cancel = context.WithTimeout(ctx, flags.wait)
@@ -118,7 +118,7 @@ func (s *Session) acquire(c *client.Client, service *client.Service, name string
 			fmt.Fprintf(f, "%s: waiting for the lock %s, held by %s; %d before this one\n", s.program.Name, printable([]byte(name)), owner, ahead)
 		}
 	}
-	lock, err := kvclient.Acquire(ctx, service, name, flags.ttl, kvclient.Waiting(waiting),
+	lock, err := kvclient.Acquire(ctx, c.Service("kv"), name, flags.ttl, kvclient.Waiting(waiting),
 		kvclient.Note(fmt.Sprintf("process %d on %s", os.Getpid(), host)))
 	switch {
 	case err == nil:

@@ -14,27 +14,22 @@ import (
 	"github.com/baluarte-bft/baluarte/node/client/kvclient"
 )
 
-// openKV connects for several calls. The caller closes the client.
-func (s *Session) openKV() (*client.Client, *client.Service, error) {
-	m, err := s.manifest()
-	if err != nil {
-		return nil, nil, err
-	}
-	key, err := s.key()
+// openKV connects for several calls, or takes the connection of the shell; end gives it back.
+func (s *Session) openKV() (c *client.Client, end func(), err error) {
+	m, key, err := s.accessTo("kv")
 	if err != nil {
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithTimeout(s.background, s.timeout)
 	defer cancel()
-	c, err := client.Dial(ctx, m, key, client.Ephemeral(), client.NoWait())
-	if err != nil {
+	if c, end, err = s.dial(ctx, m, key); err != nil {
 		return nil, nil, err
 	}
 	if err := s.reach(ctx, c, bft.Quorum); err != nil {
-		c.Close()
+		end()
 		return nil, nil, err
 	}
-	return c, c.Service("kv"), nil
+	return c, end, nil
 }
 
 func kvWatch(s *Session) *cobra.Command {
@@ -81,11 +76,11 @@ kept the exit code is 3, and the standard error says from where on they are: kv 
 var errEnough = errors.New("enough")
 
 func (s *Session) watch(prefix []byte, from uint64, limit int, asJSON bool) error {
-	c, service, err := s.openKV()
+	c, end, err := s.openKV()
 	if err != nil {
 		return err
 	}
-	defer c.Close()
+	defer end()
 	told, troubled := 0, false
 	var printed error
 	each := func(change kv.Change) error {
@@ -110,7 +105,7 @@ func (s *Session) watch(prefix []byte, from uint64, limit int, asJSON bool) erro
 	if from == 0 {
 		options = append(options, kvclient.Started(func(from uint64) { say("watching from revision %d on", from) }))
 	}
-	err = kvclient.Watch(s.background, service, prefix, from, each, options...)
+	err = kvclient.Watch(s.background, c.Service("kv"), prefix, from, each, options...)
 	var compacted *kvclient.CompactedError
 	switch {
 	case errors.Is(err, errEnough) || s.background.Err() != nil:

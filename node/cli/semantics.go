@@ -2,20 +2,24 @@ package cli
 
 import (
 	"errors"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/baluarte-bft/baluarte/bft/exec"
 	"github.com/baluarte-bft/baluarte/node/client"
+	"github.com/baluarte-bft/baluarte/node/config"
 )
 
-// AddCallFlags gives a command that invokes operations the flags --semantics, --instance, --grace and --journal, see docs/calls.md.
+// AddCallFlags gives a command that invokes operations the flags --semantics, --instance, --grace, --expire and --journal, see
+// docs/calls.md.
 func (s *Session) AddCallFlags(cmd *cobra.Command) {
 	s.semantics = client.ExactlyOnce.String()
 	cmd.Flags().StringVar(&s.semantics, "semantics", s.semantics,
 		"how often it is executed if messages are lost: exactly-once, at-most-once, at-least-once or maybe")
 	cmd.Flags().StringVar(&s.instance, "instance", "", "end what older clients of this key and name have left outstanding")
 	cmd.Flags().DurationVar(&s.grace, "grace", 0, "with --instance: only if nothing new is heard of them within this time")
+	cmd.Flags().DurationVar(&s.expire, "expire", 0, "end what is outstanding of this call once nothing is heard of it for this time, from 1s on; 0 for never")
 	cmd.Flags().StringVar(&s.journal, "journal", "", "write the operation to this file before it is sent, see the command recover; first finish what is outstanding in it")
 }
 
@@ -32,9 +36,18 @@ func (s *Session) callOptions() ([]client.CallOption, error) {
 }
 
 // claims are options of the client that makes the call; none if it may be any.
-func (s *Session) claims() (opts []client.Option, err error) {
+func (s *Session) claims(m *config.Manifest) (opts []client.Option, err error) {
 	if s.journal != "" {
 		opts = append(opts, client.Journal(s.journal, client.Finish))
+	}
+	most := time.Duration(m.Protocol.SessionAhead)
+	switch {
+	case s.expire != 0 && s.expire < client.MinLease:
+		return nil, usage("--expire %v: it must be at least %v", s.expire, client.MinLease)
+	case max(s.expire, s.grace) > most:
+		return nil, usage("--expire or --grace of %v: it must be at most %v, the session_ahead of the manifest", max(s.expire, s.grace), most)
+	case s.expire != 0:
+		opts = append(opts, client.Lease(s.expire))
 	}
 	switch {
 	case s.instance == "" && s.grace != 0:

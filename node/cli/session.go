@@ -30,6 +30,7 @@ type Session struct {
 	semantics  string // of --semantics; empty: the command has no such flag
 	instance   string
 	grace      time.Duration
+	expire     time.Duration
 	journal    string
 }
 

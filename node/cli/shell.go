@@ -83,7 +83,7 @@ type keptClient struct {
 // dial connects to the cluster, or takes the connection that a shell keeps; end gives it back.
 func (s *Session) dial(ctx context.Context, m *config.Manifest, key *crypto.PrivateKey) (c *client.Client, end func(), err error) {
 	k := s.program.kept
-	opts, err := s.claims()
+	opts, err := s.claims(m)
 	if err != nil {
 		return nil, nil, err
 	}

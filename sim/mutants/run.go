@@ -82,11 +82,7 @@ func Choose(all []*Mutant, names []string) ([]*Mutant, error) {
 			return name == m.Name || strings.TrimSuffix(name, ".patch")+".patch" == m.File
 		})
 		if i < 0 {
-			known := make([]string, len(all))
-			for i, m := range all {
-				known[i] = m.Name
-			}
-			return nil, fmt.Errorf("there is no mutant %q; there are %s", name, strings.Join(known, ", "))
+			return nil, fmt.Errorf("there is no mutant %q; bftsim mutants --list names them", name)
 		}
 		if !slices.Contains(out, all[i]) {
 			out = append(out, all[i])
