@@ -476,7 +476,7 @@ func (f *foreground) expect(s *shell, want []string) error {
 var (
 	span    = regexp.MustCompile("`([^`\n]+)`")
 	aFlag   = regexp.MustCompile(`(?:^|\s)(--[a-z][a-z-]*)`)
-	ourProg = regexp.MustCompile(`(?:\./cmd/|^|[\s|(])(bftnode|bftsim|bftbench|\./auction)((?:\s+[a-z]+)*)([^|#]*)`)
+	ourProg = regexp.MustCompile(`(?:\./cmd/|^|[\s|(])(bftnode|bftsim|bftbench|\./auction)((?:\s+[a-z][a-z-]*)*)([^|#]*)`)
 )
 
 // testHelp wants each command and flag that the documents name to be in the --help of its program.

@@ -77,13 +77,16 @@ func TestServer(t *testing.T) {
 
 // What cannot be served is told in one line.
 func TestServerFailures(t *testing.T) {
-	for name, args := range map[string][]string{
-		"no manifest":       {"server", "--dir", t.TempDir(), "--like", "nothing.yaml"},
-		"no such directory": {"server", "--dir", "server_test.go"},
-		"not our address":   {"server", "--dir", t.TempDir(), "--listen", "192.0.2.1:1"},
+	for name, c := range map[string]struct {
+		args []string
+		code int
+	}{
+		"no manifest":       {[]string{"server", "--dir", t.TempDir(), "--like", "nothing.yaml"}, codeUsage},
+		"no such directory": {[]string{"server", "--dir", "server_test.go"}, codeUsage},
+		"not our address":   {[]string{"server", "--dir", t.TempDir(), "--listen", "192.0.2.1:1"}, codeFailure},
 	} {
-		code, stdout, stderr := runLine(t, false, args...)
-		if code != codeFailure || stdout != "" || bytes.Count([]byte(stderr), []byte("\n")) != 1 {
+		code, stdout, stderr := runLine(t, false, c.args...)
+		if code != c.code || stdout != "" || bytes.Count([]byte(stderr), []byte("\n")) != 1 {
 			t.Errorf("%s: exit code %d, output %q, %q, want one line", name, code, stdout, stderr)
 		}
 	}

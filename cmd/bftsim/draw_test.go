@@ -86,7 +86,7 @@ func TestDrawUsage(t *testing.T) {
 		{[]string{"draw"}, "give --seed N"},
 		{[]string{"draw", "--seed", "3", "--from", "2s", "--until", "1s"}, "ends after it begins"},
 		{[]string{"draw", "--seed", "3", "--from", "1h", "-o", "-"}, "--from 1h0m0s: the run ends at "},
-		{[]string{"draw", "--seed", "3", "--until", "10ms", "-o", filepath.Join(t.TempDir(), "no", "such", "place")}, "no such file"},
+		{[]string{"draw", "--seed", "3", "--until", "10ms", "-o", filepath.Join(t.TempDir(), "no", "such", "place")}, "make that directory, or name another file with --output"},
 		{[]string{"draw", "--seed", "3", "--mutant", "no-such-mutant"}, "no-such-mutant"},
 	} {
 		_, _, err := call(c.args...)

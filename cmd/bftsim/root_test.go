@@ -103,16 +103,16 @@ func TestWrongUse(t *testing.T) {
 		words string
 	}{
 		{"run", "give --seed N"},
-		{"run --seed x", "invalid argument"},
+		{"run --seed x", "is not a whole number from 0 on; see bftsim run --help"},
 		{"run --seed 1 --fast", "unknown flag"},
 		{"run --seed 1 extra", "not both"},
 		{"run --seed 1 --trace --json", "--trace prints text"},
 		{"run --seed 1 --signatures rsa", "neither fast nor ed25519"},
-		{"fuzz", `"seeds" not set`},
+		{"fuzz", "fuzz needs --seeds A..B"},
 		{"fuzz --seeds 7", "as in 1..1000"},
 		{"fuzz --seeds 9..7", "as in 1..1000"},
 		{"fuzz --seeds 1..2 --jobs 0", "at least 1"},
-		{"nonsense", "unknown command"},
+		{"nonsense", `has no command "nonsense"`},
 	} {
 		out, _, err := call(strings.Fields(c.args)...)
 		if err == nil || !strings.Contains(err.Error(), c.words) || strings.Contains(err.Error(), "\n") || out != "" {

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strings"
 	"unicode"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/baluarte-bft/baluarte/node/app/calc"
 	"github.com/baluarte-bft/baluarte/node/cli/wrong"
@@ -141,24 +143,19 @@ func pointAt(expression string, position int) string {
 }
 
 // minusArgs lets the arguments of a command begin with a minus that no letter follows, such as -3+5,
-// which would be taken for a flag. While flags are read a space before it tells it apart.
+// which would be taken for a flag.
 func minusArgs(cmd *cobra.Command) {
 	check, run := cmd.Args, cmd.RunE
 	cmd.DisableFlagParsing, cmd.Args = true, nil
 	cmd.RunE = func(cmd *cobra.Command, words []string) error {
 		cmd.DisableFlagParsing = false // from now on it is done here
-		if err := cmd.ParseFlags(markMinus(words)); err != nil {
+		if err := cmd.ParseFlags(flagsFirst(cmd.Flags(), words)); err != nil {
 			return cmd.FlagErrorFunc()(cmd, err)
 		}
 		if asked, err := cmd.Flags().GetBool("help"); err == nil && asked {
 			return cmd.Help()
 		}
 		args := cmd.Flags().Args()
-		for i, arg := range args {
-			if strings.HasPrefix(arg, " -") {
-				args[i] = arg[1:]
-			}
-		}
 		if err := check(cmd, args); err != nil {
 			return err
 		}
@@ -166,18 +163,34 @@ func minusArgs(cmd *cobra.Command) {
 	}
 }
 
-// markMinus puts a space before each word that begins with a minus but is no flag.
-func markMinus(words []string) []string {
-	marked := make([]string, len(words))
+// flagsFirst puts the flags of a command line and their values before -- and all other words behind it, in their order.
+func flagsFirst(flags *pflag.FlagSet, words []string) []string {
+	var before, behind []string
+	isValue := false
 	for i, word := range words {
-		if word == "--" { // what follows is taken as it is
-			copy(marked[i:], words[i:])
-			break
-		}
-		marked[i] = word
-		if rest := strings.TrimLeft(word, "-"); rest != word && strings.IndexFunc(rest, unicode.IsLetter) != 0 {
-			marked[i] = " " + word
+		name, long := strings.CutPrefix(word, "--")
+		switch {
+		case isValue:
+			before, isValue = append(before, word), false
+		case word == "--": // what follows is taken as it is
+			return slices.Concat(before, []string{"--"}, behind, words[i+1:])
+		case !isFlag(word):
+			behind = append(behind, word)
+		case long:
+			f := flags.Lookup(name) // none if there is a = in it
+			before, isValue = append(before, word), f != nil && f.NoOptDefVal == ""
+		default:
+			before = append(before, word)
 		}
 	}
-	return marked
+	if isValue || len(behind) == 0 { // a value that is missing is not to be --
+		return before
+	}
+	return slices.Concat(before, []string{"--"}, behind)
+}
+
+// isFlag tells a flag, which has a letter behind its minus signs, from another word.
+func isFlag(word string) bool {
+	rest := strings.TrimLeft(word, "-")
+	return rest != word && strings.IndexFunc(rest, unicode.IsLetter) == 0
 }

@@ -4,27 +4,41 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spf13/pflag"
 )
 
 func TestArgumentsWithAMinus(t *testing.T) {
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	flags.Bool("json", false, "")
+	flags.Int("places", 0, "")
+	flags.String("trace", "", "")
+	flags.Lookup("trace").NoOptDefVal = "auto"
 	for words, want := range map[string]string{
-		"-3+5":            " -3+5",
-		"--3":             " --3",
-		"-(1) --json":     " -(1)|--json",
-		"--json -.5":      "--json| -.5",
-		"3 - 5":           "3| -|5",
-		"-x -h --places":  "-x|-h|--places",
-		"-1 -- -2 --json": " -1|--|-2|--json",
-		"−1 1-2":          "−1|1-2",
-		"---":             " ---",
+		"-3+5":               "--|-3+5",
+		"--3":                "--|--3",
+		"-(1) --json":        "--json|--|-(1)",
+		"--json -.5":         "--json|--|-.5",
+		"3 - 5":              "--|3|-|5",
+		"-x -h --places":     "-x|-h|--places",
+		"1 --places":         "--places",
+		"1 --places -5 -6":   "--places|-5|--|1|-6",
+		"1 --places=-5 -6":   "--places=-5|--|1|-6",
+		"--trace -5":         "--trace|--|-5",
+		"--nosuch -5":        "--nosuch|--|-5",
+		"-1 -- -2 --json":    "--|-1|-2|--json",
+		"--json -1 -- -- -2": "--json|--|-1|--|-2",
+		"−1 1-2":             "--|−1|1-2",
+		"---":                "--|---",
+		"--json --places 3":  "--json|--places|3",
 	} {
-		if got := strings.Join(markMinus(strings.Fields(words)), "|"); got != want {
+		given := strings.Fields(words)
+		if got := strings.Join(flagsFirst(flags, given), "|"); got != want {
 			t.Errorf("%s: %q, want %q", words, got, want)
 		}
-	}
-	words := []string{"-1"}
-	if markMinus(words); !slices.Equal(words, []string{"-1"}) {
-		t.Errorf("the arguments were changed to %q", words)
+		if !slices.Equal(given, strings.Fields(words)) {
+			t.Errorf("%s: the arguments were changed to %q", words, given)
+		}
 	}
 }
 

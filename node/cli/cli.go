@@ -202,18 +202,30 @@ func (p *Program) example(lines ...string) string {
 	return strings.Join(lines, "\n")
 }
 
-// group makes a command that has subcommands only.
+// group makes a command that has subcommands only, with their first examples as its own.
 func group(use, short string, subs ...*cobra.Command) *cobra.Command {
-	names := make([]string, len(subs))
+	names, examples := make([]string, len(subs)), make([]string, len(subs))
 	for i, c := range subs {
 		names[i] = c.Name()
+		examples[i] = firstExample(c.Example)
 	}
-	c := &cobra.Command{Use: use, Short: short, Args: wrong.NoArgs,
+	c := &cobra.Command{Use: use, Short: short, Args: wrong.NoArgs, Example: strings.Join(examples, "\n"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return usage("%s needs one of the commands %s; see %[1]s --help", cmd.CommandPath(), strings.Join(names, ", "))
 		}}
 	c.AddCommand(subs...)
 	return c
+}
+
+// firstExample is the first command of examples, which may go on behind a backslash.
+func firstExample(examples string) string {
+	lines := strings.Split(examples, "\n")
+	for i, l := range lines {
+		if !strings.HasSuffix(l, "\\") {
+			return strings.Join(lines[:i+1], "\n")
+		}
+	}
+	return examples
 }
 
 func singleLine(s string) string {

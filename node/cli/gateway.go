@@ -92,7 +92,7 @@ func (f *gatewayFlags) run(ctx context.Context) error {
 	}
 	o := gateway.Options{Config: cfg, Manifest: c.manifest}
 	if o.TLS, err = gatewayTLS(cfg.TLS, base); err != nil {
-		return fmt.Errorf("%s: tls: %w", f.config, err)
+		return usage("%s: tls: %w", f.config, err)
 	}
 	clients := gatewayClients{manifest: c.manifest, byKey: map[crypto.PublicKey]*client.Client{}}
 	defer clients.close()
@@ -157,7 +157,9 @@ func (f *gatewayFlags) accounts(ctx context.Context, cfg *config.Gateway, base s
 				}
 				return readPassphrase(beside(base, u.PassphraseFile))
 			}
-			key, err = crypto.ReadKeyFile(beside(base, u.Key), pass)
+			path := beside(base, u.Key)
+			key, err = crypto.ReadKeyFile(path, pass)
+			err = wrong.File(path, err, "make it with keys new --out, or correct the path")
 		}
 		a, err := account(u.Name, key, err)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/config"
 )
 
@@ -21,7 +22,7 @@ func gatewayTLS(files config.GatewayTLS, base string) (*tls.Config, error) {
 	for i, path := range []string{certificate, key} {
 		text, err := os.ReadFile(path)
 		if err != nil {
-			return nil, err
+			return nil, wrong.File(path, err, "correct the path, which begins beside the configuration")
 		}
 		if block, _ := pem.Decode(text); block == nil {
 			return nil, fmt.Errorf("%s is no PEM file, which begins with a line -----BEGIN", path)

@@ -17,7 +17,9 @@ func (p *Program) serviceCommand(service Service) *cobra.Command {
 	s := &Session{program: p}
 	subs := service.Commands(s)
 	for _, c := range subs {
-		s.addFlags(c)
+		if !c.HasSubCommands() { // else those have them
+			s.addFlags(c)
+		}
 	}
 	if len(subs) == 1 && subs[0].Name() == service.Name {
 		return subs[0]

@@ -125,7 +125,7 @@ func (p *Program) newKey(path string, passphrase []byte) error {
 		return err
 	}
 	if err := crypto.WriteKeyFile(path, key, passphrase); err != nil {
-		return wrong.NewFile(path, err, "name another file")
+		return wrong.NewFile(path, err, "a key file is never overwritten, name another one")
 	}
 	p.showKey(path, key.Public())
 	return nil

@@ -179,7 +179,7 @@ takes the key off its lease.`,
 			return s.change(ctx, args[0], op)
 		}),
 	}
-	cmd.Flags().DurationVar(&ttl, "ttl", 0, "time to live of the key, such as 30s; 0 for ever")
+	cmd.Flags().DurationVar(&ttl, "ttl", 0, fmt.Sprintf("time to live of the key, from %v to %v; 0 for ever", kv.MinTTL, kv.MaxTTL))
 	cmd.Flags().Uint64Var(&lease, "lease", 0, "number of a lease of this client that the key goes with; 0 for none")
 	minusArgs(cmd)
 	return cmd

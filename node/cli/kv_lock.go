@@ -75,7 +75,7 @@ If it cannot renew the lock in time, because it or the cluster was cut off, the 
 			return s.underLock(args[0], path, args[1:], &flags)
 		}),
 	}
-	cmd.Flags().DurationVar(&flags.ttl, "ttl", defaultTTL, "how soon the lock is free if its holder dies")
+	cmd.Flags().DurationVar(&flags.ttl, "ttl", defaultTTL, fmt.Sprintf("how soon the lock is free if its holder dies, from %v to %v", kv.MinTTL, kv.MaxTTL))
 	cmd.Flags().DurationVar(&flags.wait, "wait", 0, "give up if the lock is not free after this time; 0 for never")
 	return cmd
 }
@@ -140,7 +140,10 @@ func (s *Session) runUnder(lock *kvclient.Lock, path string, args []string) erro
 	cmd := exec.Command(path)
 	cmd.Args = args
 	cmd.Env = append(os.Environ(), lockVariable+"="+lock.Name, tokenVariable+"="+strconv.FormatUint(lock.Token, 10), keyVariable+"="+lock.Key)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.program.stdin, s.program.stdout, s.program.stderr
+	cmd.Stdout, cmd.Stderr = s.program.stdout, s.program.stderr
+	if _, ok := s.program.stdin.(scriptInput); !ok { // the rest of a script is not for the command
+		cmd.Stdin = s.program.stdin
+	}
 	cmd.WaitDelay = stopGrace
 	dieWithParent(cmd)
 	started, ended := make(chan error), make(chan error, 1)

@@ -33,7 +33,7 @@ If every "if" holds, the operations of "then" are done, otherwise those of "else
 all. What has spaces or odd bytes is written in double quotes, as in Go: "two words", "\x00\n".
 
 Printed is which branch was done, the revision, and the result of each operation. The exit code is 0 if the comparisons
-held, 4 if not. A transaction has up to %d comparisons and %[1]d operations in each branch, its ranges delete up to %d keys,
+held, 4 if not, 3 if there is no such lease as it names, and then nothing is done. A transaction has up to %d comparisons and %[1]d operations in each branch, its ranges delete up to %d keys,
 its gets return up to %d bytes; else nothing is done.`, kv.MaxTxnOps, kv.MaxTxnDeletes, kv.MaxTxnBytes),
 		Example: s.program.example(`kv txn 'if value a = 1' 'then put a 2' 'then put b "two words"' 'else get a'`, "kv txn --json - <statements"),
 		Args: func(cmd *cobra.Command, args []string) error {

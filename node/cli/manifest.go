@@ -73,7 +73,7 @@ func (p *Program) buildManifest(name string, members, apps, clients []string) (*
 	for _, s := range clients {
 		key, err := crypto.ParsePublicKey(s)
 		if err != nil {
-			return nil, usage("--client %q is not a public key of 64 hex digits, as keys show prints it", s)
+			return nil, usage("--client %s: %s; give what keys show prints", s, strings.TrimPrefix(err.Error(), "crypto: "))
 		}
 		m.Clients = append(m.Clients, config.Key{PublicKey: key})
 	}
@@ -92,7 +92,7 @@ func parseMember(s string) (config.Member, error) {
 	}
 	pub, err := crypto.ParsePublicKey(key)
 	if err != nil {
-		return config.Member{}, usage("--member %s: %q is not a public key of 64 hex digits, as keys show prints it", name, key)
+		return config.Member{}, usage("--member %s: %s; give what keys show prints", name, strings.TrimPrefix(err.Error(), "crypto: "))
 	}
 	return config.Member{Name: name, Key: config.Key{PublicKey: pub}, Addresses: strings.Split(addresses, ",")}, nil
 }

@@ -96,7 +96,7 @@ func (u *upFlags) check() error {
 		return usage("--ephemeral ends with the command: leave --detach out")
 	}
 	if _, err := u.program.pick(u.apps); err != nil || len(u.apps) == 0 {
-		return usage("--app %q: choose from %s", strings.Join(u.apps, ","), strings.Join(u.program.serviceNames(), ","))
+		return usage("--app %s: choose from %s", strings.Join(u.apps, ","), strings.Join(u.program.serviceNames(), ","))
 	}
 	if len(slices.Compact(slices.Sorted(slices.Values(u.apps)))) < len(u.apps) {
 		return usage("--app %s names a service twice", strings.Join(u.apps, ","))
