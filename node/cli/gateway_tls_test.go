@@ -47,8 +47,8 @@ func TestGatewayTLSFiles(t *testing.T) {
 	}
 	for _, v := range []struct{ certificate, key, want string }{
 		{"good.pem", "good.key", ""},
-		{"none.pem", "good.key", "none.pem: no such file"},
-		{"good.pem", "none.key", "none.key: no such file"},
+		{"none.pem", "good.key", "none.pem: correct the path"},
+		{"good.pem", "none.key", "none.key: correct the path"},
 		{"text.pem", "good.key", "text.pem is no PEM file"},
 		{"good.pem", "text.pem", "text.pem is no PEM file"},
 		{"good.key", "good.pem", "good.key with the key"},
