@@ -46,7 +46,7 @@ type Service struct {
 	// has seen to hold, or what did not. It is called in round 0, when the service is new, in round 1, when the primary
 	// is dead, and in round 2, when it is back. Nil: selftest does not call the service.
 	SelfTest func(ctx context.Context, s *Session, round int) (held string, err error)
-	// Asked: a new cluster hosts the service only if --app asks for it.
+	// Asked: a new cluster hosts the service only if --app asks for it; that of selftest does if there is a SelfTest.
 	Asked bool
 }
 
@@ -144,6 +144,14 @@ func (p *Program) serviceNames() []string {
 func (p *Program) defaultNames() []string {
 	return slices.DeleteFunc(p.serviceNames(), func(name string) bool {
 		return slices.ContainsFunc(p.Services, func(s Service) bool { return s.Name == name && s.Asked })
+	})
+}
+
+// testedNames lists the services that selftest hosts: also those that a new cluster has only if it is asked for them, if
+// they say how they are called.
+func (p *Program) testedNames() []string {
+	return slices.DeleteFunc(p.serviceNames(), func(name string) bool {
+		return slices.ContainsFunc(p.Services, func(s Service) bool { return s.Name == name && s.Asked && s.SelfTest == nil })
 	})
 }
 

@@ -30,7 +30,7 @@ func KV() Service {
 // Counter is the service counter of node/app with its commands.
 func Counter() Service {
 	s := counterService("counter", "A 64-bit number", counter.New)
-	s.SelfTest = selfTestCounter
+	s.SelfTest = selfTestCounter("counter")
 	return s
 }
 
@@ -38,7 +38,7 @@ func Counter() Service {
 // since one number is then agreed on at a time.
 func CounterPassive() Service {
 	s := counterService("counter-passive", "A 64-bit number, replicated passively", counter.NewPassive)
-	s.Asked = true
+	s.SelfTest, s.Asked = selfTestCounter("counter-passive"), true
 	return s
 }
 

@@ -96,7 +96,7 @@ func (t *selfTest) services(ctx context.Context, round int) {
 // start makes a cluster and waits until all of it agrees.
 func (t *selfTest) start(ctx, replicas context.Context, dir string) (string, error) {
 	var err error
-	if t.cluster, err = createCluster(dir, selfTestReplicas, t.program.defaultNames(), func(c *cluster) {
+	if t.cluster, err = createCluster(dir, selfTestReplicas, t.program.testedNames(), func(c *cluster) {
 		c.manifest.Protocol.CheckpointInterval = selfTestInterval
 	}); err != nil {
 		return "", err

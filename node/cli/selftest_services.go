@@ -40,17 +40,19 @@ func selfTestKV(ctx context.Context, s *Session, round int) (string, error) {
 	return "a key was put, and every key so far was read back", nil
 }
 
-func selfTestCounter(ctx context.Context, s *Session, round int) (string, error) {
-	const step = 5
-	want := int64(step * (round + 1))
-	result, err := s.Invoke(ctx, "counter", counter.Add(step))
-	if err != nil {
-		return "", err
+func selfTestCounter(service string) func(context.Context, *Session, int) (string, error) {
+	return func(ctx context.Context, s *Session, round int) (string, error) {
+		const step = 5
+		want := int64(step * (round + 1))
+		result, err := s.Invoke(ctx, service, counter.Add(step))
+		if err != nil {
+			return "", err
+		}
+		if got, err := counter.DecodeValue(result); err != nil || got != want {
+			return "", fmt.Errorf("the counter is %d (%v) after an addition, want %d", got, err, want)
+		}
+		return fmt.Sprintf("%d was added once, which makes %d", step, want), nil
 	}
-	if got, err := counter.DecodeValue(result); err != nil || got != want {
-		return "", fmt.Errorf("the counter is %d (%v) after an addition, want %d", got, err, want)
-	}
-	return fmt.Sprintf("%d was added once, which makes %d", step, want), nil
 }
 
 func selfTestEcho(ctx context.Context, s *Session, round int) (string, error) {
