@@ -19,7 +19,7 @@ func (s *Session) AddCallFlags(cmd *cobra.Command) {
 		"how often it is executed if messages are lost: exactly-once, at-most-once, at-least-once or maybe")
 	cmd.Flags().StringVar(&s.instance, "instance", "", "end what older clients of this key and name have left outstanding")
 	cmd.Flags().DurationVar(&s.grace, "grace", 0, "with --instance: only if nothing new is heard of them within this time")
-	cmd.Flags().DurationVar(&s.expire, "expire", 0, "end what is outstanding of this call once nothing is heard of it for this time, from 1s on; 0 for never")
+	cmd.Flags().DurationVar(&s.expire, "expire", 0, "never execute it later than this time after it was sent, whatever held it up; 0 for no such bound")
 	cmd.Flags().StringVar(&s.journal, "journal", "", "write the operation to this file before it is sent, see the command recover; first finish what is outstanding in it")
 }
 
@@ -32,7 +32,14 @@ func (s *Session) callOptions() ([]client.CallOption, error) {
 	if err != nil {
 		return nil, usage("--semantics %v", err)
 	}
-	return []client.CallOption{client.WithSemantics(semantics)}, nil
+	opts := []client.CallOption{client.WithSemantics(semantics)}
+	switch {
+	case s.expire < 0:
+		return nil, usage("--expire is %v: it must be positive, or 0 for no bound", s.expire)
+	case s.expire > 0:
+		opts = append(opts, client.TimeToLive(s.expire))
+	}
+	return opts, nil
 }
 
 // claims are options of the client that makes the call; none if it may be any.
@@ -40,14 +47,8 @@ func (s *Session) claims(m *config.Manifest) (opts []client.Option, err error) {
 	if s.journal != "" {
 		opts = append(opts, client.Journal(s.journal, client.Finish))
 	}
-	most := time.Duration(m.Protocol.SessionAhead)
-	switch {
-	case s.expire != 0 && s.expire < client.MinLease:
-		return nil, usage("--expire %v: it must be at least %v", s.expire, client.MinLease)
-	case max(s.expire, s.grace) > most:
-		return nil, usage("--expire or --grace of %v: it must be at most %v, the session_ahead of the manifest", max(s.expire, s.grace), most)
-	case s.expire != 0:
-		opts = append(opts, client.Lease(s.expire))
+	if most := time.Duration(m.Protocol.SessionAhead); s.grace > most {
+		return nil, usage("--grace %v: it must be at most %v, the session_ahead of the manifest", s.grace, most)
 	}
 	switch {
 	case s.instance == "" && s.grace != 0:
