@@ -278,11 +278,13 @@ func TestWatchThatDoesNotFit(t *testing.T) {
 	e.wants("1.1", "put", `{"change":"put","key":"a","revision":1,"value":"1"}`)
 	large := strings.Repeat("x", 100_000)
 	others := holder{"others"}
+	r.g.memory.add(others, 16<<20-1000)
 	if _, err := r.cluster.Invoke(t.Context(), Operation{Service: "kv", Op: kv.Put([]byte("b"), []byte(large))}); err != nil {
 		t.Fatal(err)
 	}
-	r.g.memory.add(others, 16<<20-1000)
-	e.r.waitFor("end", func() bool { return !e.in.Scan() || strings.Contains(e.in.Text(), `"gateway_busy"`) })
+	if !e.in.Scan() || e.in.Text() != "event: error" || !e.in.Scan() || !strings.Contains(e.in.Text(), `"gateway_busy"`) {
+		t.Fatalf("%.100s", e.in.Text())
+	}
 	r.g.memory.give(others, 16<<20-1000)
 	e = r.watch("", "1.1")
 	e.wants("0.0", "start", `{"from":1}`)
