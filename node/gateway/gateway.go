@@ -101,7 +101,7 @@ func (g *Gateway) shareOpenings() {
 // error says why it could not go on.
 func (g *Gateway) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{Handler: g, ReadHeaderTimeout: time.Duration(g.limits.HeaderTime), IdleTimeout: time.Duration(g.limits.IdleTime),
-		MaxHeaderBytes: int(g.limits.Header), TLSConfig: g.tls, ErrorLog: serverLog(), Protocols: &http.Protocols{}}
+		MaxHeaderBytes: int(g.limits.Header), TLSConfig: g.tls, ErrorLog: serverLog(), ConnContext: withConn, Protocols: &http.Protocols{}}
 	// The bounds are made for a request at a time on each connection.
 	server.Protocols.SetHTTP1(true)
 	l = &fairListener{netutil.LimitListener(l, g.limits.Connections), g.connections, g.metrics.refused.Inc}

@@ -94,6 +94,9 @@ func (g *Gateway) admit(c *call) (*account, error) {
 		return acc, fail(http.StatusMisdirectedRequest, "misdirected", "the Host header names another machine: without a token only localhost is served")
 	}
 	c.account, c.holder = acc, g.holderOf(acc, c.r)
+	if err := g.countConnection(c, acc); err != nil {
+		return acc, err
+	}
 	if err := acc.allow(c.holder); err != nil {
 		return acc, err
 	}
@@ -214,6 +217,9 @@ func (c *call) send(status int, answer any) {
 	_, _ = c.w.Write(text) // the other end may be gone
 }
 
+// bodyLeft is how long the rest of a body is waited for that nobody reads.
+const bodyLeft = time.Second
+
 // smallAnswer is the size up to which answers do not count against the memory.
 const smallAnswer = 4 << 10
 
@@ -234,7 +240,10 @@ func (c *call) sendError(err error) {
 	h := c.w.Header()
 	e.writeHeaders(h)
 	if c.r.ContentLength != 0 && !c.bodyRead {
-		h.Set("Connection", "close") // what is left of the body is not waited for
+		// What is left of a body is waited for no longer than one takes that is on its way: to close before it is here could
+		// take the answer from its reader.
+		h.Set("Connection", "close")
+		c.deadlines(bodyLeft, 0)
 	}
 	c.send(e.Status, map[string]*Error{"error": e})
 }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
 	"sync"
@@ -31,6 +30,15 @@ func newShares(total int64, what string) *shares {
 func (s *shares) take(h holder, n int64) *Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	err := s.mayTake(h, n)
+	if err == nil {
+		s.add(h, n)
+	}
+	return err
+}
+
+// mayTake tells why a holder cannot have n, or nil.
+func (s *shares) mayTake(h holder, n int64) *Error {
 	left := s.total - s.all
 	if left < n {
 		return busy("gateway_busy", "the gateway has as many %s as it may", s.what)
@@ -42,8 +50,20 @@ func (s *shares) take(h holder, n int64) *Error {
 			return e
 		}
 	}
-	s.add(h, n)
 	return nil
+}
+
+// move has n that one holder holds be held by another instead.
+func (s *shares) move(from, to holder, n int64) *Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.add(from, -n)
+	err := s.mayTake(to, n)
+	if err != nil {
+		to = from
+	}
+	s.add(to, n)
+	return err
 }
 
 // give gives n back.
@@ -84,7 +104,7 @@ func (h holder) names(yield func(string) bool) {
 func source(remote string) string {
 	at, err := netip.ParseAddrPort(remote)
 	if err != nil {
-		return "elsewhere"
+		return "?"
 	}
 	addr := at.Addr().Unmap().WithZone("")
 	if addr.Is4() {
@@ -93,38 +113,4 @@ func source(remote string) string {
 	const network = 64
 	p, _ := addr.Prefix(network) // it has as many bits
 	return p.String()
-}
-
-// fairListener closes at once the connections of a source that has more than its share.
-type fairListener struct {
-	net.Listener
-	shares  *shares
-	refused func()
-}
-
-// Accept waits for a connection within the share of its source.
-func (l *fairListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		h := holder{source(c.RemoteAddr().String())}
-		if l.shares.take(h, 1) == nil {
-			return &sharedConn{Conn: c, end: sync.OnceFunc(func() { l.shares.give(h, 1) })}, nil
-		}
-		l.refused()
-		c.Close()
-	}
-}
-
-type sharedConn struct {
-	net.Conn
-	end func()
-}
-
-// Close closes the connection and gives its place back.
-func (c *sharedConn) Close() error {
-	defer c.end()
-	return c.Conn.Close()
 }

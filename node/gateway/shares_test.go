@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -87,7 +88,7 @@ func TestSharesAreFair(t *testing.T) {
 
 func TestSources(t *testing.T) {
 	for remote, want := range map[string]string{"192.0.2.1:80": "192.0.2.1", "[::ffff:192.0.2.1]:80": "192.0.2.1",
-		"[2001:db8:1:2:3:4:5:6]:80": "2001:db8:1:2::/64", "[fe80::1%eth0]:1": "fe80::/64", "@": "elsewhere"} {
+		"[2001:db8:1:2:3:4:5:6]:80": "2001:db8:1:2::/64", "[fe80::1%eth0]:1": "fe80::/64", "@": "?"} {
 		if got := source(remote); got != want {
 			t.Errorf("%s: %s, want %s", remote, got, want)
 		}
@@ -112,7 +113,7 @@ func (r *rig) dialFrom(from string) net.Conn {
 // TestOneUserTakesNotAll: one who trickles uploads on as many connections as he likes is refused beyond his share, and
 // others are served; so it is with addresses where no token is needed.
 func TestOneUserTakesNotAll(t *testing.T) {
-	const places = 64
+	const places, tooMany = 64, 8
 	for name, v := range map[string]struct {
 		change      func(*config.Gateway, *Options)
 		size        int
@@ -128,10 +129,12 @@ func TestOneUserTakesNotAll(t *testing.T) {
 			r := newRig(t, func(cfg *config.Gateway, o *Options) {
 				v.change(cfg, o)
 				cfg.Limits.Requests, cfg.Limits.Memory = places, 16<<20
+				if len(cfg.Users) > 0 { // he takes no more of the connections than of the requests, though bia has the same address
+					cfg.Limits.Connections = places
+				}
 				cfg.Limits.BodyTime = config.Duration(patience)
 			})
-			answers := make(chan int, places)
-			for i := range places {
+			for i := range int(v.most) + tooMany {
 				c := r.dialFrom(v.from)
 				fmt.Fprintf(c, "POST /v1/files/content/%d HTTP/1.1\r\nHost: localhost\r\n%sContent-Length: %d\r\n\r\nx", i, v.him, v.size)
 				if int64(i) < v.most {
@@ -141,22 +144,13 @@ func TestOneUserTakesNotAll(t *testing.T) {
 					}
 					continue
 				}
-				go func() {
-					resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-					if err != nil {
-						answers <- 0
-						return
-					}
-					text, _ := io.ReadAll(resp.Body)
-					if !strings.Contains(string(text), `"code":"share_exceeded"`) || resp.Header.Get("Retry-After") == "" {
-						t.Errorf("%s", text)
-					}
-					answers <- resp.StatusCode
-				}()
-			}
-			for range places - v.most {
-				if status := <-answers; status != 429 {
-					t.Errorf("beyond the share: %d", status)
+				resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text, _ := io.ReadAll(resp.Body) // what of it has come
+				if resp.StatusCode != 429 || !strings.Contains(string(text), `"code":"share_exceeded"`) || resp.Header.Get("Retry-After") == "" {
+					t.Errorf("beyond the share: %d %s", resp.StatusCode, text)
 				}
 			}
 			r.wants("POST", "/v1/counter/add", `{"number":1}`, 200, `{"value":1}`, v.others)
@@ -187,6 +181,60 @@ func TestOneSourceTakesNotAllConnections(t *testing.T) {
 func isTimeout(err error) bool {
 	e, ok := err.(net.Error)
 	return ok && e.Timeout()
+}
+
+// TestConnectionsOfUsers: those of one user leave others room, who come from the same address, with TLS too. What is too much is
+// closed with the answer.
+func TestConnectionsOfUsers(t *testing.T) {
+	for name, start := range map[string]func() (*rig, func() net.Conn){
+		"http": func() (*rig, func() net.Conn) {
+			r := newRig(t, func(cfg *config.Gateway, o *Options) {
+				withUsers("ana", "bia")(cfg, o)
+				cfg.Limits.Connections = 8
+			})
+			return r, r.dial
+		},
+		"https": func() (*rig, func() net.Conn) {
+			r, trust := newTLSRig(t, func(cfg *config.Gateway, o *Options) {
+				withUsers("ana", "bia")(cfg, o)
+				cfg.Limits.Connections = 8
+			})
+			trust.ServerName = "127.0.0.1"
+			return r, func() net.Conn { return tls.Client(r.dial(), trust) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, dial := start()
+			for i := range 6 {
+				c := dial()
+				fmt.Fprintf(c, "GET /v1/counter HTTP/1.1\r\nHost: localhost\r\n%s\r\n\r\n", bearer("ana"))
+				resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := map[bool]int{true: 200, false: 429}[i < 4]; resp.StatusCode != want || resp.Close != (want == 429) {
+					t.Errorf("connection %d: %d, closed %v", i, resp.StatusCode, resp.Close)
+				}
+				r.waitFor("end of what is too much", func() bool { return r.g.connections.held() == int64(min(i+1, 4)) })
+			}
+			r.wants("GET", "/v1/counter", "", 200, `{"value":0}`, bearer("bia"))
+		})
+	}
+}
+
+// TestRefusedBodiesAreNotWaitedFor: what is left of a body that nobody wants does not keep its connection.
+func TestRefusedBodiesAreNotWaitedFor(t *testing.T) {
+	r := newRig(t, func(cfg *config.Gateway, o *Options) {
+		withUsers("ana")(cfg, o)
+		cfg.Limits.BodyTime = config.Duration(time.Hour)
+	})
+	c := r.dial()
+	fmt.Fprint(c, "POST /v1/counter/add HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 12\r\n\r\n{")
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || resp.StatusCode != 401 {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	r.waitFor("end of the connection", func() bool { return r.g.connections.held() == 0 })
 }
 
 // TestRatesOfSources: an address that asks too often is told so, another one is served.
