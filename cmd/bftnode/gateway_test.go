@@ -156,6 +156,21 @@ func TestGateway(t *testing.T) {
 	g.wants("GET", "/v1/counter", "", `{"value":30}`)
 	g.wants("GET", "/v1/echo?limit=1", "", `{"messages":[{"number":1,"text":"olá"}],"more":true}`)
 
+	// A key that comes at once through two gateways is of one request; with another content it is of another.
+	other := serve(r)
+	var together sync.WaitGroup
+	for range 8 {
+		for _, through := range []*served{g, other} {
+			together.Go(func() {
+				through.wants("POST", "/v1/counter/add", `{"number":7}`, `{"value":37}`, "Idempotency-Key: 77")
+			})
+		}
+	}
+	together.Wait()
+	other.wants("POST", "/v1/counter/add", `{"number":-7}`, `{"value":30}`, "Idempotency-Key: 77")
+	g.wants("POST", "/v1/counter/add", `{"number":7}`, `{"value":37}`, "Idempotency-Key: 77")
+	other.wants("GET", "/v1/counter", "", `{"value":30}`)
+
 	// A thousand at once.
 	const many = 1000
 	start := make(chan struct{})
