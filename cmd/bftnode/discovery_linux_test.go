@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -53,10 +54,10 @@ func (n *named) sent(dir, text, want string, more ...string) (stderr string) {
 	return errs
 }
 
-// announce has a program announce acme with the id of another's cluster and an address of its own.
-func (n *named) announce(id, address string) {
+// announce has a program announce acme so many times, with the id of another's cluster and an address of its own.
+func (n *named) announce(count int, id, address string) {
 	n.t.Helper()
-	cmd := n.command("impostor", "acme", id, address)
+	cmd := n.command("impostor", "acme", id, strconv.Itoa(count), address)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		n.t.Fatal(err)
@@ -93,7 +94,7 @@ func TestDiscoveryByName(t *testing.T) {
 	}
 
 	evil := n.up("evil")
-	n.announce(id, strings.Fields(n.must("bftnode", "status", "--dir", filepath.Join(n.dir, "evil")))[12])
+	n.announce(1, id, strings.Fields(n.must("bftnode", "status", "--dir", filepath.Join(n.dir, "evil")))[12])
 	n.sent("me", "still there", "3")
 	n.sent("other", "by fingerprint", "1", "--fingerprint", id)
 	for deadline := time.Now().Add(patience); ; {
@@ -123,6 +124,16 @@ func TestDiscoveryByName(t *testing.T) {
 			t.Fatalf("not refused: exit code %d, %s", code, errs)
 		}
 	}
+}
+
+// So many impostors that claim the id that there is no room for all of them do not keep the cluster from being found.
+func TestACrowdOfImpostors(t *testing.T) {
+	n := newNamed(t)
+	id := n.up("acme")
+	n.announce(100, id, "127.0.0.1:9")
+	n.sent("me", "by fingerprint", "1", "--fingerprint", id)
+	n.sent("me", "by the keys that are known now", "2")
+	n.sent("other", "by fingerprint, too", "1", "--fingerprint", id)
 }
 
 // The only ones that announce the name are strangers: they are refused, and named.

@@ -33,28 +33,29 @@ func (f *discoverFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.fingerprint, "fingerprint", "", "with --discover: the cluster id that must be found, as manifest id prints it")
 }
 
-// wanted is the cluster that must be found: that of --fingerprint, or the one in the directory; zero: the first to be found.
-func (s *Session) wanted() (id crypto.Digest, pinned bool, err error) {
+// wanted is the cluster that must be found: that of --fingerprint, or the one in the directory; zero: the first to be found. The keys of its members
+// are known if the directory has its manifest.
+func (s *Session) wanted() (id crypto.Digest, members []crypto.PublicKey, err error) {
 	f := &s.discover
 	if !config.ValidName(f.name) {
-		return id, false, usage("--discover %q: a name is made of 1 to 63 lower-case letters, digits and inner hyphens", f.name)
+		return id, nil, usage("--discover %q: a name is made of 1 to 63 lower-case letters, digits and inner hyphens", f.name)
 	}
 	if f.fingerprint != "" {
 		if id, err = crypto.ParseDigest(f.fingerprint); err != nil {
-			return id, false, usage("--fingerprint %q is not a cluster id of 64 hex digits, as manifest id prints it", s.discover.fingerprint)
+			return id, nil, usage("--fingerprint %q is not a cluster id of 64 hex digits, as manifest id prints it", s.discover.fingerprint)
 		}
 	}
 	m, err := config.ReadManifest(filepath.Join(s.dir, config.ManifestFile))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return id, false, nil
+		return id, nil, nil
 	case err != nil:
-		return id, false, err
+		return id, nil, err
 	case !id.IsZero() && m.ID() != id:
-		return id, false, fmt.Errorf("%s is the manifest of cluster %s, not of --fingerprint %s: name another directory with --dir",
+		return id, nil, fmt.Errorf("%s is the manifest of cluster %s, not of --fingerprint %s: name another directory with --dir",
 			filepath.Join(s.dir, config.ManifestFile), m.ID().Short(), id.Short())
 	}
-	return m.ID(), true, nil
+	return m.ID(), m.Keys(), nil
 }
 
 // find finds the cluster of --discover, once. What it finds first is kept in the directory, with a key of the client's.
@@ -63,7 +64,7 @@ func (s *Session) find() (*config.Manifest, error) {
 	if f.found != nil {
 		return f.found, nil
 	}
-	want, pinned, err := s.wanted()
+	want, members, err := s.wanted()
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +77,7 @@ func (s *Session) find() (*config.Manifest, error) {
 	// Some of the time is for the call itself.
 	ctx, cancel := context.WithTimeout(s.background, s.timeout*4/5)
 	defer cancel()
-	got, err := discovery.Find(ctx, f.name, want, key)
+	got, err := discovery.Find(ctx, f.name, want, members, key)
 	if err != nil {
 		return nil, s.notFound(err, want)
 	}
@@ -84,7 +85,7 @@ func (s *Session) find() (*config.Manifest, error) {
 	for _, stranger := range got.Strangers {
 		s.tell("refused cluster %s, which announces the name %s too: it is not %s", stranger.Short(), f.name, id.Short())
 	}
-	if !pinned {
+	if members == nil {
 		if err := putManifest(filepath.Join(s.dir, config.ManifestFile), got.Manifest); err != nil {
 			return nil, err
 		}

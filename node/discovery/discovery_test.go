@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -64,7 +65,7 @@ func serve(t *testing.T, m *config.Manifest, first byte, i int, file []byte) Ann
 
 // find has a finder hear announcements, and waits for what comes of it.
 func find(ctx context.Context, want crypto.Digest, heard ...Announcement) (*Found, error) {
-	f := &finder{name: "acme", want: want, key: key(99), wake: make(chan struct{}, 1), got: make(chan *config.Manifest, maxHeard)}
+	f := newFinder("acme", want, nil, key(99))
 	for _, a := range heard {
 		f.hear(a)
 	}
@@ -149,10 +150,98 @@ func TestFindRefuses(t *testing.T) {
 	}
 }
 
+// Strangers that announce the id of the cluster, and are not of it, do not keep its replicas out, however many they are and whether
+// they answer or not.
+func TestACrowdHidesNobody(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	m, other := manifestOf(1), manifestOf(11)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	liar := serve(t, m, 1, 1, other.Encode())
+	var heard []Announcement
+	for i := range 3 * maxHeard {
+		a := Announcement{Name: "acme", Cluster: m.ID(), Key: key(byte(20 + i)).Public(), Member: "x", Addresses: []string{silent.Addr().String()}}
+		switch i % 3 {
+		case 1:
+			a.Addresses[0] = "127.0.0.1:9"
+		case 2:
+			a = liar
+			a.Addresses = append([]string{fmt.Sprintf("127.0.0.1:%d", 1+i)}, liar.Addresses...)
+		}
+		heard = append(heard, a)
+	}
+	found, err := find(ctx, m.ID(), append(heard, serve(t, m, 1, 0, m.Encode()))...)
+	if err != nil || found.Manifest.ID() != m.ID() {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	// While all who are asked keep silent, too.
+	f := newFinder("acme", m.ID(), nil, key(99))
+	for _, a := range heard {
+		a.Addresses = []string{silent.Addr().String()}
+		f.hear(a)
+	}
+	got, failed := make(chan *config.Manifest, 1), make(chan error, 1)
+	go func() {
+		m, err := f.run(ctx)
+		got <- m
+		failed <- err
+	}()
+	for accepted := 0; accepted < maxHeard/2; accepted++ {
+		if c, err := silent.Accept(); err != nil {
+			t.Fatal(err)
+		} else {
+			defer c.Close()
+		}
+	}
+	f.hear(serve(t, m, 1, 2, m.Encode()))
+	if m2, err := <-got, <-failed; err != nil || m2.ID() != m.ID() {
+		t.Fatal(err)
+	}
+}
+
+// Who knows the members of the cluster listens to nobody else.
+func TestMembersAloneTakeAPlace(t *testing.T) {
+	m := manifestOf(1)
+	f := newFinder("acme", m.ID(), m.Keys(), key(99))
+	genuine := Announcement{Name: "acme", Cluster: m.ID(), Key: key(1).Public(), Member: "r0", Addresses: []string{"127.0.0.1:1"}}
+	f.hear(genuine)
+	for i := range 2 * maxHeard {
+		stranger := genuine
+		stranger.Key = key(byte(20 + i)).Public()
+		f.hear(stranger)
+		stranger.Cluster[0] = byte(i)
+		f.hear(stranger)
+	}
+	if asked := f.toAsk(); len(asked) != 1 || asked[0].Key != genuine.Key || len(f.ids) != maxHeard {
+		t.Errorf("%d are asked, %d ids are known", len(asked), len(f.ids))
+	}
+}
+
+// A replica that could not be reached is asked again when it is heard again.
+func TestWhoFailedIsAskedAgain(t *testing.T) {
+	m := manifestOf(1)
+	f := newFinder("acme", m.ID(), nil, key(99))
+	stranger := serve(t, manifestOf(11), 11, 0, nil)
+	stranger.Cluster = m.ID()
+	f.hear(stranger)
+	p := f.toAsk()[0]
+	if f.hear(stranger); len(f.toAsk()) != 0 {
+		t.Error("it is asked twice at the same time")
+	}
+	f.ask(t.Context(), p)
+	if f.hear(stranger); len(f.toAsk()) != 1 || len(f.heard) != 1 {
+		t.Error("it is not asked again")
+	}
+}
+
 // What strangers announce is bounded, and a replica can announce many addresses.
 func TestAnnouncementsAreBounded(t *testing.T) {
 	m := manifestOf(1)
-	f := &finder{name: "acme", want: m.ID(), wake: make(chan struct{}, 1)}
+	f := newFinder("acme", m.ID(), nil, key(99))
 	for i := range 10 * maxHeard {
 		a := Announcement{Name: "acme", Cluster: m.ID(), Key: key(1).Public(), Member: "r0"}
 		for k := range maxAddresses {

@@ -7,8 +7,8 @@
 // somebody may be asked: it has the cluster id, the key of one replica, and its addresses. The manifest is fetched from there,
 // over a channel that is bound to that key, and must have the digest that is the cluster id; it has all keys. If the caller knows
 // the cluster id, the manifest that comes is therefore the right one, whoever sent it, and connections to its
-// members are bound to their keys: a stranger under the same name is never called. It can at most keep the
-// cluster from being found, as whoever disturbs a network can.
+// members are bound to their keys: a stranger under the same name is never called. Announcing much, under
+// whatever names, keys and ids, does not keep a replica from being asked either, short of a flood that disturbs the network.
 //
 // A caller that does not know the id yet believes the only cluster that announces the name, once, and has to keep its id.
 // If there are several, none is believed.

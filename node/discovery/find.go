@@ -32,7 +32,12 @@ var (
 const (
 	// firstUse is how long others are waited for when the first cluster that announces a name would be believed.
 	firstUse = 2 * time.Second
-	// maxHeard bounds the announcements of a name that are kept, maxClusters the clusters that errors list.
+	// listenAgain is after what time all is heard again.
+	listenAgain = 2500 * time.Millisecond
+	// askAgain is the least time between asking some and asking others, so that whoever announces much does not have
+	// this client connect to many.
+	askAgain = 20 * time.Millisecond
+	// maxHeard bounds the announcements of a name that are kept, and the ids; maxClusters the clusters that errors list.
 	maxHeard, maxClusters = 64, 4
 )
 
@@ -44,31 +49,19 @@ type Found struct {
 	Strangers []crypto.Digest
 }
 
-// finder gathers what is announced under a name.
-type finder struct {
-	name string
-	want crypto.Digest // zero: not known
-	key  *crypto.PrivateKey
-
-	mu     sync.Mutex
-	heard  []Announcement
-	asking int
-	wake   chan struct{} // of capacity 1
-	got    chan *config.Manifest
-}
-
-// Find looks for a cluster by its name until ctx ends. With a cluster id it finds no other one. Without, it believes the only
-// one that announces the name, after having waited two seconds for others; the caller must keep the id. key is the
-// client's, by which replicas may or may not admit it. Errors are ErrNotFound, ErrStranger or ErrAmbiguous, and those of
-// package transport if no replica that was found hands out the manifest.
-func Find(ctx context.Context, name string, want crypto.Digest, key *crypto.PrivateKey) (*Found, error) {
+// Find looks for a cluster by its name until ctx ends. With a cluster id it finds no other one, and if it is given the keys of that
+// cluster's members it asks nobody else. Without an id it believes the only cluster that announces the name, after having
+// waited two seconds for others; the caller must keep the id. key is the client's, by which replicas may or may not admit
+// it. Errors are ErrNotFound, ErrStranger or ErrAmbiguous, and those of package transport if no replica that was found hands
+// out the manifest.
+func Find(ctx context.Context, name string, want crypto.Digest, members []crypto.PublicKey, key *crypto.PrivateKey) (*Found, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	f := &finder{name: name, want: want, key: key, wake: make(chan struct{}, 1), got: make(chan *config.Manifest, maxHeard)}
+	f := newFinder(name, want, members, key)
 	var failed error
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if failed = Browse(ctx, f.hear); failed != nil {
+		if failed = f.listen(ctx); failed != nil {
 			cancel()
 		}
 	})
@@ -84,18 +77,19 @@ func Find(ctx context.Context, name string, want crypto.Digest, key *crypto.Priv
 	return f.complete(m), nil
 }
 
-// hear keeps an announcement.
-func (f *finder) hear(a Announcement) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if a.Name != f.name || len(f.heard) >= maxHeard {
-		return
+// listen hears what is announced until ctx ends, from time to time all of it again: there may have been no room for a replica, or
+// it was not up yet.
+func (f *finder) listen(ctx context.Context) error {
+	for first := true; ctx.Err() == nil; first = false {
+		round, end := context.WithTimeout(ctx, listenAgain)
+		if err := Browse(round, f.hear); err != nil && first {
+			end()
+			return err
+		}
+		<-round.Done()
+		end()
 	}
-	f.heard = append(f.heard, a)
-	select {
-	case f.wake <- struct{}{}:
-	default:
-	}
+	return nil
 }
 
 // run waits for announcements and asks those who made them, until one hands out the manifest.
@@ -105,76 +99,43 @@ func (f *finder) run(ctx context.Context) (*config.Manifest, error) {
 	ask, stop := context.WithCancel(ctx)
 	defer wg.Wait()
 	defer stop()
-	var lastErr error
-	fails := make(chan error, maxHeard)
-	begin := func() {
-		for _, a := range f.toAsk() {
-			wg.Go(func() {
-				m, err := fetch(ask, a, f.key)
-				if err != nil {
-					fails <- err
-					return
-				}
-				f.got <- m
-			})
-		}
-	}
+	known, wake := !f.want.IsZero(), f.wake
+	var rested <-chan time.Time
 	for {
 		select {
-		case <-f.wake:
-			if !f.want.IsZero() {
-				begin()
-			} else if settled == nil {
+		case <-rested:
+			wake, rested = f.wake, nil
+		case <-wake:
+			switch {
+			case known:
+				for _, p := range f.toAsk() {
+					wg.Go(func() { f.ask(ask, p) })
+				}
+				wake, rested = nil, time.After(askAgain)
+			case settled == nil:
 				settled = time.After(firstUse)
 			}
 		case <-settled:
-			settled = nil
-			ids := f.clusters()
-			if len(ids) > 1 {
+			ids, only := f.settle()
+			if !only {
 				return nil, fmt.Errorf("%w: %s", ErrAmbiguous, list(ids))
 			}
-			f.want = ids[0]
-			begin()
+			known = true
+			f.again()
 		case m := <-f.got:
 			return m, nil
-		case lastErr = <-fails:
 		case <-ctx.Done():
 			wg.Wait()
-			for len(fails) > 0 {
-				lastErr = <-fails
-			}
-			return nil, f.failure(lastErr)
+			return nil, f.failure()
 		}
 	}
-}
-
-// toAsk returns those of the wanted cluster that were not asked yet.
-func (f *finder) toAsk() (out []Announcement) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for ; f.asking < len(f.heard); f.asking++ {
-		if a := f.heard[f.asking]; a.Cluster == f.want {
-			out = append(out, a)
-		}
-	}
-	return out
-}
-
-// clusters lists the ids that are announced.
-func (f *finder) clusters() (ids []crypto.Digest) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, a := range f.heard {
-		if !slices.Contains(ids, a.Cluster) {
-			ids = append(ids, a.Cluster)
-		}
-	}
-	return ids
 }
 
 // failure says why nothing was found.
-func (f *finder) failure(last error) error {
-	ids := f.clusters()
+func (f *finder) failure() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids, last := f.ids, f.lastErr
 	switch {
 	case len(ids) == 0:
 		return ErrNotFound
@@ -209,13 +170,12 @@ func (f *finder) complete(m *config.Manifest) *Found {
 		}
 	}
 	added := make([]int, len(m.Members))
-	for _, a := range f.heard {
-		if a.Cluster != f.want {
-			if !slices.Contains(out.Strangers, a.Cluster) {
-				out.Strangers = append(out.Strangers, a.Cluster)
-			}
-			continue
+	for _, id := range f.ids {
+		if id != f.want {
+			out.Strangers = append(out.Strangers, id)
 		}
+	}
+	for _, a := range f.heard {
 		i := slices.Index(m.Keys(), a.Key)
 		for _, addr := range a.Addresses {
 			if i >= 0 && !taken[addr] && added[i] < maxAddresses && config.CheckAddress(addr) == nil {
