@@ -34,7 +34,7 @@ func TestBadFaultUsage(t *testing.T) {
 
 func TestReplicaWithoutHome(t *testing.T) {
 	code, stdout, stderr := runLine(t, false, "replica", filepath.Join(t.TempDir(), "none"))
-	if code != codeFailure || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "bftbench: home directory: ") {
+	if code != codeUsage || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "make the home of a replica") {
 		t.Errorf("exit code %d, output %q, it says %q, want one line about the home", code, stdout, stderr)
 	}
 }

@@ -46,14 +46,14 @@ func TestReportsRefuse(t *testing.T) {
 		want string
 	}{
 		"compare one":      {[]string{"compare", good}, codeUsage, "two files"},
-		"compare nothing":  {[]string{"compare", good, good + "x"}, codeFailure, good + "x"},
+		"compare nothing":  {[]string{"compare", good, good + "x"}, codeUsage, good + "x"},
 		"compare mixed":    {[]string{"compare", good, resultFile(t, "n.json", 0, 100, 90)}, codeFailure, "n: 4 | 7"},
 		"plot nothing":     {[]string{"plot", "-o", "x.svg"}, codeUsage, "takes files"},
 		"plot to nowhere":  {[]string{"plot", good}, codeUsage, "--output"},
 		"plot pie":         {[]string{"plot", good, "--kind", "pie", "-o", "x.svg"}, codeUsage, "choose one of"},
 		"plot gif":         {[]string{"plot", good, "-o", "x.gif"}, codeUsage, ".svg or .png"},
 		"plot no usage":    {[]string{"plot", good, "--kind", "usage", "-o", filepath.Join(t.TempDir(), "x.svg")}, codeFailure, "nothing to draw"},
-		"plot no folder":   {[]string{"plot", good, "-o", filepath.Join(t.TempDir(), "no", "x.svg")}, codeFailure, "cannot be written"},
+		"plot no folder":   {[]string{"plot", good, "-o", filepath.Join(t.TempDir(), "no", "x.svg")}, codeUsage, "make that directory, or name another file"},
 		"sweep nothing":    {[]string{"sweep"}, codeUsage, "--over"},
 		"sweep colours":    {[]string{"sweep", "--over", "colour=1"}, codeUsage, "clients, depth"},
 		"sweep bad value":  {[]string{"sweep", "--over", "clients=1,0"}, codeUsage, "0 clients"},
@@ -61,8 +61,8 @@ func TestReportsRefuse(t *testing.T) {
 		"sweep rate depth": {[]string{"sweep", "--over", "rate=4,7", "--depth", "4"}, codeUsage, "--depth"},
 		"sweep n of dir":   {[]string{"sweep", "--over", "n=4,7", "--dir", "x"}, codeUsage, "running cluster"},
 		"repeat never":     {[]string{"run", "--repeat", "0"}, codeUsage, "0 repetitions"},
-		"csv to nowhere":   {[]string{"run", "--csv", filepath.Join(t.TempDir(), "no", "x.csv")}, codeFailure, "cannot be written"},
-		"csv to a folder":  {[]string{"run", "--csv", t.TempDir()}, codeFailure, "is not a file"},
+		"csv to nowhere":   {[]string{"run", "--csv", filepath.Join(t.TempDir(), "no", "x.csv")}, codeUsage, "make that directory, or name another file"},
+		"csv to a folder":  {[]string{"run", "--csv", t.TempDir()}, codeUsage, "is not a file"},
 	} {
 		code, stdout, stderr := runLine(t, false, c.args...)
 		if code != c.code || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, c.want) {
