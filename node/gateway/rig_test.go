@@ -289,7 +289,11 @@ func (r *rig) fails(method, path, body string, status int, code string, headers 
 func (r *rig) idle() {
 	r.t.Helper()
 	for _, s := range []*shares{r.g.serving, r.g.watches, r.g.memory} {
-		r.waitFor(s.what+" that are given back", func() bool { return s.held() == 0 && len(s.used) == 0 })
+		r.waitFor(s.what+" that are given back", func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.all == 0 && len(s.used) == 0
+		})
 	}
 }
 
