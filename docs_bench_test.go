@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/baluarte-bft/baluarte/bench"
+	"github.com/baluarte-bft/baluarte/sim"
 )
 
 const benchDoc = "docs/benchmarks.md"
@@ -46,6 +47,9 @@ func TestDocBenchJSON(t *testing.T) {
 		"field of a replica":     bench.FaultReplica{},
 		"field of an attacker":   bench.FaultAttacker{},
 		"field of a check":       bench.FaultCheck{},
+		"field of a mission":     bench.MissionResult{},
+		"field of an event":      bench.MissionFault{},
+		"field of the figures":   sim.Dependability{},
 	} {
 		var want []string
 		for f := range reflect.TypeOf(x).Fields() {

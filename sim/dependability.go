@@ -3,13 +3,10 @@ package sim
 import (
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
-	"text/tabwriter"
-	"time"
 
 	"github.com/baluarte-bft/baluarte/bft"
 )
@@ -51,41 +48,6 @@ func MissionClasses() []Class {
 
 // lyingBehaviours are what a replica of the adversary does for an hour: one for each of the classes of lies, and more.
 var lyingBehaviours = []string{"wrong replies", "wrong result", "misapplied batch", "equivocating primary", "prepare equivocation", "silent primary"}
-
-// Masked counts the faults of a class, and those during which, and soon after which, the service did not fail.
-type Masked struct {
-	Class  Class `json:"class"`
-	Faults int   `json:"faults"`
-	Masked int   `json:"masked"`
-}
-
-// Dependability is what came of a Mission.
-type Dependability struct {
-	Hours    int      `json:"hours"`
-	Replicas int      `json:"replicas"`
-	Within   Duration `json:"within"`
-	// Answers are calls that were answered, Wrong the answers that broke an oracle of safety, which ends its hour.
-	Answers int `json:"answers"`
-	Wrong   int `json:"wrong"`
-	// Failures of the service: times in which some client had no answer within Within. Down is their sum.
-	Failures int      `json:"failures"`
-	Down     Duration `json:"down"`
-	// Availability is the share of the time in which the service did not fail. Reliability is the probability that an
-	// hour, begun at a random moment of the mission, has no failure.
-	Availability float64 `json:"availability"`
-	Reliability  float64 `json:"reliability_hour"`
-	// BetweenFailures is the mean time up, Repair the mean time down; 0 without a failure.
-	BetweenFailures Duration `json:"mean_time_between_failures"`
-	Repair          Duration `json:"mean_time_to_repair"`
-	Longest         Duration `json:"longest_failure"`
-	// Faults by class; of a liar each lie is one.
-	Faults []Masked `json:"faults"`
-
-	outages []stretch // over the whole mission, in order
-}
-
-// stretch is a time from and until which something goes on.
-type stretch struct{ from, till Duration }
 
 func (m *Mission) validate() error {
 	var errs []error
@@ -137,7 +99,7 @@ func (m *Mission) Run() (*Dependability, error) {
 // missionHour is one of the runs.
 type missionHour struct {
 	options Options
-	outages []stretch // in which some client waited too long
+	outages []Stretch // in which some client waited too long
 	answers int
 	lies    []Duration // when they were told
 	report  *Report
@@ -174,7 +136,6 @@ func (h *missionHour) run(m *Mission, k int) {
 	for i := range clients {
 		h.waited(&clients[i], hour, m.Within)
 	}
-	h.outages = union(h.outages)
 }
 
 // missionClient is since when a client waits for an answer.
@@ -184,23 +145,9 @@ type missionClient struct {
 }
 
 func (h *missionHour) waited(c *missionClient, until, within Duration) {
-	if c.waits && until-c.since > within {
-		h.outages = append(h.outages, stretch{c.since + within, until})
+	if missed, ok := Missed(Stretch{c.since, until}, within); c.waits && ok {
+		h.outages = append(h.outages, missed)
 	}
-}
-
-// union joins spans that overlap, in order.
-func union(all []stretch) []stretch {
-	slices.SortFunc(all, func(a, b stretch) int { return int(a.from - b.from) })
-	var out []stretch
-	for _, s := range all {
-		if k := len(out); k > 0 && s.from <= out[k-1].till {
-			out[k-1].till = max(out[k-1].till, s.till)
-			continue
-		}
-		out = append(out, s)
-	}
-	return out
 }
 
 // hour are the options of the k-th run.
@@ -270,8 +217,9 @@ func (m *Mission) blackouts(k int) (all []Fault) {
 
 // sum puts the hours together.
 func (m *Mission) sum(hours []missionHour) (*Dependability, error) {
-	d := &Dependability{Hours: m.Hours, Replicas: m.Replicas, Within: m.Within}
-	counted := map[Class]*Masked{}
+	d := &Dependability{Hours: m.Hours, Time: Duration(m.Hours) * hour, Replicas: m.Replicas, Within: m.Within, Span: hour}
+	var failures []Stretch
+	var faults []FaultStretch
 	for k := range hours {
 		h := &hours[k]
 		if h.err != nil {
@@ -281,100 +229,31 @@ func (m *Mission) sum(hours []missionHour) (*Dependability, error) {
 		if h.report.Failure != nil {
 			d.Wrong++
 		}
+		// A failure that goes on from one hour to the next is one.
+		begin := Duration(k) * hour
 		for _, s := range h.outages {
-			d.outages = append(d.outages, stretch{s.from + Duration(k)*hour, s.till + Duration(k)*hour})
+			failures = append(failures, Stretch{begin + s.From, begin + s.Till})
 		}
-		h.masked(m, counted)
-	}
-	// One that goes on from one hour to the next is one.
-	d.outages = union(d.outages)
-	for _, s := range d.outages {
-		d.Failures++
-		d.Down += s.till - s.from
-		d.Longest = max(d.Longest, s.till-s.from)
-	}
-	whole := Duration(m.Hours) * hour
-	d.Availability = 1 - float64(d.Down)/float64(whole)
-	d.Reliability = d.reliable(whole)
-	if d.Failures > 0 {
-		d.BetweenFailures, d.Repair = (whole-d.Down)/Duration(d.Failures), d.Down/Duration(d.Failures)
-	}
-	for _, c := range Classes() {
-		if x := counted[c]; x != nil {
-			d.Faults = append(d.Faults, *x)
+		for _, f := range h.faults() {
+			faults = append(faults, FaultStretch{f.Class, Stretch{begin + f.From, begin + f.Till}})
 		}
 	}
+	d.Figure(failures, faults)
 	return d, nil
 }
 
-// reliable is the share of the moments from which the next hour has no failure, the mission taken as a ring.
-func (d *Dependability) reliable(whole Duration) float64 {
-	if len(d.outages) == 0 {
-		return 1
-	}
-	good := Duration(0)
-	for i, s := range d.outages {
-		next := d.outages[(i+1)%len(d.outages)].from
-		if i == len(d.outages)-1 {
-			next += whole
-		}
-		good += max(0, next-s.till-hour)
-	}
-	return float64(good) / float64(whole)
-}
-
-// masked counts the faults of an hour, and those that no failure of the service overlaps.
-func (h *missionHour) masked(m *Mission, counted map[Class]*Masked) {
-	count := func(c Class, s stretch) {
-		x := counted[c]
-		if x == nil {
-			x = &Masked{Class: c}
-			counted[c] = x
-		}
-		x.Faults++
-		if !slices.ContainsFunc(h.outages, func(o stretch) bool { return o.from <= s.till+m.Within && s.from <= o.till }) {
-			x.Masked++
-		}
-	}
+// faults are those of an hour, each lie one.
+func (h *missionHour) faults() (all []FaultStretch) {
 	for i := range h.options.Faults {
 		f := &h.options.Faults[i]
-		count(f.Class(), stretch{f.At, f.Until})
+		all = append(all, FaultStretch{f.Class(), Stretch{f.At, f.Until}})
 	}
 	for _, x := range h.report.Stats.Injected {
 		if x.Class == ClassValue || x.Class == ClassState || x.Class == ClassArbitrary {
 			for _, at := range h.lies {
-				count(x.Class, stretch{at, at})
+				all = append(all, FaultStretch{x.Class, Stretch{at, at}})
 			}
 		}
 	}
-}
-
-// WriteTo prints the figures for a reader.
-func (d *Dependability) WriteTo(w io.Writer) (int64, error) {
-	var b strings.Builder
-	print := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-24s"+format+"\n", append([]any{name}, args...)...)
-	}
-	rounded := func(x Duration) string { return time.Duration(x).Round(time.Millisecond).String() }
-	print("time", "%d h, %d replicas, of which %d may be faulty", d.Hours, d.Replicas, bft.MaxFaulty(d.Replicas))
-	print("answers", "%d, of which wrong %d", d.Answers, d.Wrong)
-	print("failures of the service", "%d (no answer within %v)", d.Failures, d.Within)
-	print("availability", "%.5f %%, down for %s in all, %s at the longest", 100*d.Availability, rounded(d.Down), rounded(d.Longest))
-	print("reliability", "%.1f %% of the hours that begin at any moment have no failure", 100*d.Reliability)
-	if d.Failures > 0 {
-		print("between failures", "%s in the mean", rounded(d.BetweenFailures))
-		print("to repair", "%s in the mean", rounded(d.Repair))
-	}
-	if len(d.Faults) > 0 {
-		t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "\nfaults\thappened\tmasked")
-		for _, f := range d.Faults {
-			fmt.Fprintf(t, "%s\t%d\t%d\n", f.Class, f.Faults, f.Masked)
-		}
-		if err := t.Flush(); err != nil {
-			return 0, err
-		}
-	}
-	n, err := io.WriteString(w, b.String())
-	return int64(n), err
+	return all
 }

@@ -48,21 +48,20 @@ func TestMissionWithLies(t *testing.T) {
 }
 
 func TestMissionFigures(t *testing.T) {
-	got := union([]stretch{{50, 60}, {10, 20}, {20, 30}, {12, 15}})
-	if !slices.Equal(got, []stretch{{10, 30}, {50, 60}}) {
+	got := union([]Stretch{{50, 60}, {10, 20}, {20, 30}, {12, 15}})
+	if !slices.Equal(got, []Stretch{{10, 30}, {50, 60}}) {
 		t.Errorf("%v", got)
 	}
 	// Down for the last of four hours: of the beginnings, those of two hours have a good hour ahead.
-	d := &Dependability{outages: []stretch{{3 * hour, 4 * hour}}}
-	if r := d.reliable(4 * hour); r != 0.5 {
+	if r := reliable([]Stretch{{3 * hour, 4 * hour}}, 4*hour, hour); r != 0.5 {
 		t.Errorf("reliability %v", r)
 	}
 	// An outage that spans hours falls into each of them.
 	m := Mission{OutageEvery: 5 * hour, OutageFor: 90 * 60 * second}
-	for k, want := range [][]stretch{nil, nil, nil, {{hour / 2, hour}}, {{0, hour}}, nil, nil, nil, {{hour / 2, hour}}} {
-		var got []stretch
+	for k, want := range [][]Stretch{nil, nil, nil, {{hour / 2, hour}}, {{0, hour}}, nil, nil, nil, {{hour / 2, hour}}} {
+		var got []Stretch
 		for _, f := range m.blackouts(k) {
-			got = append(got, stretch{f.At, f.Until})
+			got = append(got, Stretch{f.At, f.Until})
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("hour %d: %v, want %v", k, got, want)

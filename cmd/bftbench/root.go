@@ -28,7 +28,7 @@ func rootCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 	root.SetFlagErrorFunc(wrong.Flag)
 	root.SetHelpCommand(wrong.HelpCommand())
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.AddCommand(faultsCommand(stdout, stderr, terminal), replicaCommand())
+	root.AddCommand(faultsCommand(stdout, stderr, terminal), dependabilityCommand(stdout, stderr, terminal), replicaCommand())
 	root.AddCommand(runCommand(stdout, stderr, terminal), ycsbCommand(stdout, stderr, terminal), serverCommand(stdout), sweepCommand(stdout, stderr, terminal), compareCommand(stdout), plotCommand(stdout))
 	return root
 }
