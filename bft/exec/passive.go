@@ -30,7 +30,8 @@ type Draft interface {
 	// another primary. A client learns only of the update that was applied. In ctx the time is the one at which Apply will
 	// execute it; the session is 0 for an operation that opens it.
 	//
-	// An Update that takes longer than backups wait for a proposal costs its replica the view. One that panics, or whose update is too
+	// An Update that takes longer than backups wait for a proposal costs its replica the view; one that never returns, any
+	// further one. One that panics, or whose update is too
 	// large ([bft.MaxUpdateBytes]), gives the operation and those behind it in its bundle the result of a failure; they change nothing.
 	Update(ctx Context, op []byte) []byte
 }
