@@ -1,13 +1,30 @@
 package bft
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
+
+// opened is a client of four replicas whose session is open: 0 and 1 have answered.
+func opened(t *testing.T) *clientRig {
+	t.Helper()
+	r := newRig(t, rigConfig(4))
+	r.open()
+	return r
+}
+
+// asking begins a call and returns the bundle that leaves, and who shall answer it in full.
+func (r *clientRig) asking(id CallID, op string) (*Bundle, ReplicaID) {
+	r.t.Helper()
+	r.invoke(id, op)
+	r.tick(0)
+	return r.lastRequest()
+}
 
 // answered has a call answered by some replicas, each a while after the other, and returns who was asked.
 func (r *clientRig) answered(id CallID, by ...ReplicaID) uint64 {
 	r.t.Helper()
-	r.invoke(id, "op")
-	r.tick(0)
-	b, replier := r.lastRequest()
+	b, replier := r.asking(id, "op")
 	asked := r.asked[len(r.asked)-1]
 	for _, who := range by {
 		r.tick(Millisecond)
@@ -27,12 +44,19 @@ func (r *clientRig) requestsTo(since int) (to []ReplicaID) {
 	return to
 }
 
+// wantRequests wants requests to some replicas, and to no others, since there were some number of messages.
+func (r *clientRig) wantRequests(since int, to ...ReplicaID) {
+	r.t.Helper()
+	if got := r.requestsTo(since); !slices.Equal(got, to) {
+		r.t.Fatalf("requests go to %v, not %v", got, to)
+	}
+}
+
 const everybody = 0b1111
 
 // All are asked first; the f+1 who answered first are asked from then on, and all again from time to time.
 func TestRule28AsksThoseWhoAnswerFirst(t *testing.T) {
-	r := newRig(t, rigConfig(4))
-	r.open() // answered by 0 and 1
+	r := opened(t)
 	if r.asked[0] != everybody {
 		t.Fatalf("the first bundle asks %04b", r.asked[0])
 	}
@@ -65,16 +89,13 @@ func TestRule28AsksThoseWhoAnswerFirst(t *testing.T) {
 // One that was asked and is silent costs one more round: then the others are asked, and it is not asked again for a while
 // that doubles.
 func TestRule28SilentOneIsNotAskedAgain(t *testing.T) {
-	r := newRig(t, rigConfig(4))
-	r.open()
+	r := opened(t)
 	id := CallID(0)
 	silence := func() { // goes on until 0 is asked, and silent
 		t.Helper()
 		for {
 			id++
-			r.invoke(id, "op")
-			r.tick(0)
-			b, replier := r.lastRequest()
+			b, replier := r.asking(id, "op")
 			r.tick(Millisecond)
 			asked, since := r.asked[len(r.asked)-1], len(r.sent)
 			if asked&everybody == everybody {
@@ -110,20 +131,13 @@ func TestRule28SilentOneIsNotAskedAgain(t *testing.T) {
 
 // Where those who were asked do not agree, the others are asked at once.
 func TestRule28DisagreementAsksAllAtOnce(t *testing.T) {
-	r := newRig(t, rigConfig(4))
-	r.open()
-	r.invoke(1, "op")
-	r.tick(0)
-	b, replier := r.lastRequest()
+	r := opened(t)
+	b, replier := r.asking(1, "op")
 	since := len(r.sent)
 	r.reply(0, b, 77, replier, "lie")
-	if to := r.requestsTo(since); len(to) != 0 {
-		t.Fatalf("one answer alone has %v asked", to)
-	}
+	r.wantRequests(since) // one answer alone has nobody asked
 	r.reply(1, b, 77, replier, "op")
-	if to := r.requestsTo(since); len(to) != 2 || to[0] != 2 || to[1] != 3 {
-		t.Fatalf("requests go to %v", to)
-	}
+	r.wantRequests(since, 2, 3)
 	r.reply(3, b, 77, Everyone, "op")
 	r.want(1, "op")
 	if asked := r.answered(2, 1, 3); asked != 0b1010 {
@@ -133,17 +147,12 @@ func TestRule28DisagreementAsksAllAtOnce(t *testing.T) {
 
 // The loss of one that was asked is as good as its silence, at once.
 func TestRule28LostOneIsNotWaitedFor(t *testing.T) {
-	r := newRig(t, rigConfig(4))
-	r.open()
-	r.invoke(1, "op")
-	r.tick(0)
-	b, _ := r.lastRequest()
+	r := opened(t)
+	b, _ := r.asking(1, "op")
 	since := len(r.sent)
 	r.c.ReplicaDown(0)
 	r.tick(0)
-	if to := r.requestsTo(since); len(to) != 2 || to[0] != 2 || to[1] != 3 {
-		t.Fatalf("requests go to %v", to)
-	}
+	r.wantRequests(since, 2, 3)
 	r.reply(1, b, 77, Everyone, "op")
 	r.reply(3, b, 77, Everyone, "op")
 	r.want(1, "op")
@@ -154,11 +163,8 @@ func TestRule28LostOneIsNotWaitedFor(t *testing.T) {
 
 // Where the whole cluster is slow nobody is to blame, and the client learns to wait.
 func TestRule28SlowClusterShunsNobody(t *testing.T) {
-	r := newRig(t, rigConfig(4))
-	r.open()
-	r.invoke(1, "op")
-	r.tick(0)
-	b, _ := r.lastRequest()
+	r := opened(t)
+	b, _ := r.asking(1, "op")
 	r.tick(100 * Millisecond)
 	for id := range ReplicaID(2) {
 		r.reply(id, b, 77, Everyone, "op")
@@ -182,9 +188,7 @@ func TestRule28NamedReplierIsConnected(t *testing.T) {
 	for gone := range ReplicaID(4) {
 		for other := range ReplicaID(4) {
 			r := newRig(t, rigConfig(4))
-			r.invoke(1, "a")
-			r.tick(0)
-			b, replier := r.lastRequest()
+			b, replier := r.asking(1, "a")
 			if gone == other || gone == replier || other == replier {
 				continue
 			}
@@ -192,9 +196,7 @@ func TestRule28NamedReplierIsConnected(t *testing.T) {
 			r.c.ReplicaDown(gone)
 			r.reply(other, b, 77, Everyone, "a")
 			r.want(1, "a")
-			r.invoke(2, "b")
-			r.tick(0)
-			if _, who := r.lastRequest(); who == gone {
+			if _, who := r.asking(2, "b"); who == gone {
 				t.Errorf("replica %d is named, which is down", who)
 			}
 		}
