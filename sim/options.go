@@ -225,6 +225,7 @@ func (o *Options) Validate() error {
 	bad(o.Load.State >= 0 && o.Load.State <= 16<<20, "load: a state of %d bytes is not within 0 to 16 MiB", o.Load.State)
 	bad(min(o.Load.Linearizable, o.Load.Stale, o.Load.Ordered) >= 0 && o.Load.Linearizable+o.Load.Stale+o.Load.Ordered <= 100,
 		"load: the percentages of reads are not within 0 to 100 together")
+	bad(!o.Load.mixed() || !o.passive(), "load: of what is replicated passively all is called exactly once, for executions are not counted")
 	bad(o.Load.Crashes >= 0 && o.Load.Crashes < o.Load.Clients, "load: %d of %d clients crash: fewer must than there are", o.Load.Crashes, o.Load.Clients)
 	bad(min(o.Load.AtMostOnce, o.Load.AtLeastOnce, o.Load.Maybe) >= 0 && o.Load.AtMostOnce+o.Load.AtLeastOnce+o.Load.Maybe <= 100,
 		"load: the percentages of call semantics are not within 0 to 100 together")

@@ -45,7 +45,13 @@ func (x *executor) passive(r *bft.Ready) {
 // unless what the adversary does needs another service.
 func DrawPassive(seed uint64) Options {
 	o := Draw(seed)
-	o.Load.Service, o.Protocol.Pipeline = passiveCounter, 1
+	o.replicatePassively()
 	o.demand()
 	return o
+}
+
+// replicatePassively has the clients call a counter that is replicated passively. Its operations are executed by the primary
+// alone, so that nobody could count how often they are: all are called exactly once.
+func (o *Options) replicatePassively() {
+	o.Load.Service, o.Load.Semantics, o.Protocol.Pipeline = passiveCounter, Semantics{}, 1
 }

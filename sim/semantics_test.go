@@ -186,7 +186,8 @@ func TestSemanticsAreDrawn(t *testing.T) {
 		t.Errorf("%d seeds of 100 have calls of different semantics", mixed)
 	}
 	for _, bad := range []func(l *Load){func(l *Load) { l.Maybe = 101 }, func(l *Load) { l.AtMostOnce = -1 },
-		func(l *Load) { l.AtMostOnce, l.AtLeastOnce = 60, 60 }, func(l *Load) { l.Crashes = l.Clients }} {
+		func(l *Load) { l.AtMostOnce, l.AtLeastOnce = 60, 60 }, func(l *Load) { l.Crashes = l.Clients },
+		func(l *Load) { l.Service, l.Maybe = passiveCounter, 10 }} {
 		o := Plain()
 		bad(&o.Load)
 		if o.Validate() == nil {

@@ -141,7 +141,7 @@ func (o *Options) demand() {
 			o.Load.Service = b.Service
 		}
 		if b.Passive {
-			o.Load.Service, o.Protocol.Pipeline = passiveCounter, 1
+			o.replicatePassively()
 		}
 		if b.Ed25519 && chance(stream(o.Seed, "signatures"), 50) {
 			o.Signatures = "ed25519"
