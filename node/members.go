@@ -62,7 +62,8 @@ func newWatch(n *Node) (*watch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
-	w := &watch{n: n, peers: make([]watched, o.N()), table: table, subscribers: make(map[*transport.ClientConn]struct{})}
+	w := &watch{n: n, peers: make([]watched, o.N()), table: table, active: table.Active(),
+		subscribers: make(map[*transport.ClientConn]struct{})}
 	for i := range w.peers {
 		w.peers[i].silent.Store(true)
 	}

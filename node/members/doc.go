@@ -4,8 +4,8 @@
 //
 // # States
 //
-// All members start Disconnected, and any sign of life makes one Active. At each of its own ticks a replica
-// looks how long each member has been silent, and the state worsens step by step: silent for more than AwaitingAfter
+// All others start Disconnected, and any sign of life makes one Active; the replica itself starts Active. At each of
+// its own ticks it looks how long each member has been silent, and the state worsens step by step: silent for more than AwaitingAfter
 // ticks it is Awaiting confirmation, for more than UnresponsiveAfter Unresponsive, and then Disconnected, if there is no
 // connection to it or it has been silent for more than DisconnectedAfter.
 //

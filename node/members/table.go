@@ -153,6 +153,9 @@ type Table struct {
 	need  int // f+1
 	last  time.Duration
 	clock time.Duration
+	// ticked is when the last tick was, and woke when one came that was late: slept tells that nobody is blamed yet.
+	ticked, woke time.Duration
+	slept        bool
 	// asked numbers the questions to all others, one for each tick while somebody is awaiting confirmation.
 	asked   uint64
 	asking  bool
@@ -160,12 +163,15 @@ type Table struct {
 	changes []Transition
 }
 
-// New makes a table in which all are Disconnected.
+// New makes a table in which all others are Disconnected. Self is Active: it is there until the others tell otherwise, for
+// which they have the time that any member has.
 func New(cfg Config) (*Table, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &Table{cfg: cfg, need: bft.WeakQuorum(cfg.N), entries: make([]entry, cfg.N)}, nil
+	t := &Table{cfg: cfg, need: bft.WeakQuorum(cfg.N), entries: make([]entry, cfg.N)}
+	t.entries[cfg.Self].state, t.entries[cfg.Self].link = Active, LinkGood
+	return t, nil
 }
 
 // advance moves the clock on, by one interval at most.
@@ -182,13 +188,28 @@ func (t *Table) Tick(now time.Duration) []Transition {
 	t.begin(now)
 	t.asked++
 	t.asking = false
+	blames := !t.asleep(now)
 	for id := range t.entries {
-		t.judge(id, true)
+		t.judge(id, blames)
 		if e := &t.entries[id]; id != t.cfg.Self && e.ever && t.silence(id) > t.ticks(t.cfg.AwaitingAfter) && e.state > Disconnected {
 			t.asking = true
 		}
 	}
 	return t.changes
+}
+
+// asleep tells, at a tick, whether this replica has just been stopped: what came meanwhile still waits to be read, so
+// that nobody is judged by it. Ticks that are all late, on a busy machine, are taken as they come.
+func (t *Table) asleep(now time.Duration) bool {
+	late := now-t.ticked > t.cfg.Interval*3/2
+	t.ticked = now
+	switch {
+	case late && !t.slept:
+		t.slept, t.woke = true, now
+	case now-t.woke >= t.cfg.Interval/2:
+		t.slept = false
+	}
+	return t.slept
 }
 
 // Question is the number of the question that all others are to be asked at this tick; false if there is none.
@@ -331,7 +352,8 @@ func (t *Table) judge(id int, tick bool) {
 	if id == t.cfg.Self {
 		direct = t.ofSelf(vouched)
 		vouched = direct
-	} else if !e.ever && t.clock <= long {
+	}
+	if t.clock <= long && (id == t.cfg.Self && vouched == Never || id != t.cfg.Self && !e.ever) {
 		return // it may be about to connect: nothing is broken yet
 	}
 	switch {

@@ -9,20 +9,25 @@ import (
 	"pgregory.net/rapid"
 )
 
-// All are disconnected before the first sign of life, and active after it, oneself too.
+// All others are disconnected before the first sign of life, and active after it; oneself is active throughout.
 func TestStart(t *testing.T) {
 	forPhases(t, 4, func(r *rig) {
 		for i, table := range r.tables {
 			for id, m := range table.Members(0) {
-				if m.State != Disconnected {
-					t.Errorf("%d holds %d for %v before anything came", i, id, m.State)
+				if want := map[bool]State{true: Active, false: Disconnected}[id == i]; m.State != want {
+					t.Errorf("%d holds %d for %v before anything came, want %v", i, id, m.State, want)
 				}
 			}
-			if table.Active() != 0 {
-				t.Errorf("%d has active members before anything came", i)
+			if table.Active() != 1<<i {
+				t.Errorf("%d has other active members than itself before anything came", i)
 			}
 		}
 		r.run(2 * time.Second)
+		for key, s := range r.worst {
+			if key[0] == key[1] && s < Active {
+				t.Errorf("%d held itself for %v", key[0], s)
+			}
+		}
 		for id := range r.tables {
 			r.wantAll(id, Active)
 		}
@@ -64,6 +69,73 @@ func TestStopped(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestSleeperBlamesNobody: after a stop the tick comes before what was sent meanwhile is read, and changes nothing. Who has
+// really gone is noticed one tick later.
+func TestSleeperBlamesNobody(t *testing.T) {
+	for _, again := range []time.Duration{10 * time.Millisecond, 400 * time.Millisecond, time.Second} {
+		table := tickedTable(t)
+		now := 65*time.Second + 300*time.Millisecond
+		for _, at := range []time.Duration{now, now + min(again, 400*time.Millisecond)} {
+			if changes := table.Tick(at); len(changes) > 0 {
+				t.Errorf("woken up, it changes %+v", changes)
+			}
+		}
+		for range 4 {
+			now += again
+			for id := range 2 {
+				table.Heard(now, 1+id, 0)
+			}
+			again = time.Second
+			for _, c := range table.Tick(now) {
+				if c.Member == 1 || c.Member == 2 {
+					t.Errorf("%+v", c)
+				}
+			}
+		}
+		if got := table.Members(now)[3].State; got >= Awaiting {
+			t.Errorf("who has gone is held for %v", got)
+		}
+	}
+}
+
+// Where all ticks are late, on a busy machine, who stops is noticed all the same.
+func TestLateTicks(t *testing.T) {
+	table := tickedTable(t)
+	now := 5 * time.Second
+	for range 10 {
+		now += 1700 * time.Millisecond
+		table.Heard(now, 1, 0)
+		table.Heard(now, 2, 0)
+		table.Tick(now)
+	}
+	if m := table.Members(now); m[3].State > Unresponsive || m[1].State != Active || m[2].State != Active {
+		t.Errorf("%+v", m)
+	}
+}
+
+// tickedTable is the table of replica 0 of 4, after five seconds in which it heard all.
+func tickedTable(t *testing.T) *Table {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.N = 4
+	table, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for now := time.Duration(0); now <= 5*time.Second; now += time.Second {
+		for id := 1; id < 4; id++ {
+			table.Learn(now, id, Report{0, 0, 0, 0}, 0)
+		}
+		table.Tick(now)
+	}
+	for id, m := range table.Members(5 * time.Second) {
+		if m.State != Active {
+			t.Fatalf("%d is %v", id, m.State)
+		}
+	}
+	return table
 }
 
 // logOf is what an observer saw of a member.
@@ -236,7 +308,7 @@ func TestOwnPause(t *testing.T) {
 	r.now += 30 * time.Second
 	r.note(0, table.Tick(r.now))
 	for id := 1; id < 4; id++ {
-		if got := table.Members(r.now)[id].State; got < Awaiting {
+		if got := table.Members(r.now)[id].State; got < Active {
 			t.Errorf("%d is held for %v", id, got)
 		}
 	}
@@ -258,7 +330,7 @@ func TestNonsense(t *testing.T) {
 		func() []Transition { return table.Heard(1, -1, 0) },
 		func() []Transition { return table.Heard(1, 0, 0) },
 	} {
-		if got := f(); len(got) != 0 || table.Active() != 0 {
+		if got := f(); len(got) != 0 || table.Active() != 1 {
 			t.Errorf("changes: %+v", got)
 		}
 	}
