@@ -208,7 +208,9 @@ func (c *Client) endTrace(ctx context.Context, t *tracing, service string, consi
 		if t.seen != nil {
 			y := &t.seen.replicas[i]
 			x.Report, x.Bad, x.Said, x.Answered = y.report, y.bad, y.said, !y.received.IsZero()
-			x.Received = y.received.Sub(t.start)
+			if x.Answered {
+				x.Received = y.received.Sub(t.start)
+			}
 			for _, at := range y.sent {
 				x.Sent = append(x.Sent, at.Sub(t.start))
 			}

@@ -77,6 +77,9 @@ func TestTraceOfFaultyReplicas(t *testing.T) {
 			if m == lying && r.Answer != trace.AnswerDifferent && r.Answer != trace.AnswerNone || m != lying && r.Answer == trace.AnswerAlike || r.Times != nil || r.Err == nil {
 				t.Errorf("%v of %d: %+v", m, id, r)
 			}
+			if r.Received < 0 || r.Answer == trace.AnswerNone && r.Received != 0 {
+				t.Errorf("%v of %d: its answer %q came at %v", m, id, r.Answer, r.Received)
+			}
 			cl.setMode(honest, id)
 		}
 	}

@@ -45,7 +45,7 @@ type Replica struct {
 	Answer string
 	// Late: it answered after the call had ended.
 	Late bool
-	// Times until its reply came add up to Received; nil if there is none, or its report is not believed.
+	// Times until its reply came add up to Received, which is 0 if none came; nil if there is none, or its report is not believed.
 	Times    *Times
 	Received time.Duration
 	// Report is what it said, or nil.
@@ -138,11 +138,12 @@ func inOrder(all []Replica, needed int) []int {
 
 func replica(i int, o *Observation, said string) Replica {
 	x := &o.Replicas[i]
-	r := Replica{ID: i, Name: x.Name, Answer: AnswerNone, Report: x.Report, Received: x.Received}
+	r := Replica{ID: i, Name: x.Name, Answer: AnswerNone, Report: x.Report}
 	if !x.Answered {
 		r.Err = x.missing()
 		return r
 	}
+	r.Received = x.Received
 	r.Late = x.Received > o.Total
 	switch {
 	case x.Said == "":

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -141,6 +142,7 @@ func TestPrint(t *testing.T) {
 	o := four()
 	o.Replicas[0].Report.Primary = true
 	o.Replicas[2].Said = "y"
+	o.Replicas[3].Received = math.MinInt64 // of no reply, it means nothing
 	var b strings.Builder
 	if err := New(o).Print(&b); err != nil {
 		t.Fatal(err)
@@ -167,7 +169,10 @@ r3                  -             -          -          -         -       -  con
 			Phase string
 			Nanos *int64
 		}
-		Replicas []struct{ Answer, Error string }
+		Replicas []struct {
+			Answer, Error string
+			Received      *int64 `json:"received_nanos"`
+		}
 	}
 	if err := json.Unmarshal(data, &back); err != nil {
 		t.Fatal(err)
@@ -179,6 +184,11 @@ r3                  -             -          -          -         -       -  con
 	}
 	if sum != back.Nanos || !slices.Equal(names, phaseNames[:]) || back.Replicas[3].Error != "connection refused" || back.Replicas[2].Answer != AnswerDifferent {
 		t.Errorf("%s", data)
+	}
+	for i, r := range back.Replicas {
+		if (r.Received != nil) != (i != 3) || r.Received != nil && *r.Received != int64(o.Replicas[i].Received) {
+			t.Errorf("replica %d has the wrong received_nanos: %s", i, data)
+		}
 	}
 }
 
