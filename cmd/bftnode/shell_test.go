@@ -23,6 +23,7 @@ const newPrompt = "\nbftnode> "
 // typist has a shell on a terminal.
 type typist struct {
 	t    *testing.T
+	mute bool // the terminal does not say where its cursor is
 	cmd  *exec.Cmd
 	tty  *os.File
 	done chan struct{} // closed when the terminal has ended
@@ -34,10 +35,10 @@ type typist struct {
 // whereIs is a terminal's question for the place of the cursor, and here an answer.
 var whereIs, here = []byte("\x1b[6n"), []byte("\x1b[1;1R")
 
-func startShell(t *testing.T, r *running) *typist {
+func startShell(t *testing.T, r *running, term string, mute bool) *typist {
 	t.Helper()
-	x := &typist{t: t, cmd: exec.Command("bftnode", "shell", "--dir", r.dir), done: make(chan struct{})}
-	x.cmd.Env = append(os.Environ(), "TERM=xterm")
+	x := &typist{t: t, mute: mute, cmd: exec.Command("bftnode", "shell", "--dir", r.dir), done: make(chan struct{})}
+	x.cmd.Env = append(os.Environ(), "TERM="+term)
 	x.cmd.Dir = t.TempDir()
 	var err error
 	if x.tty, err = pty.StartWithSize(x.cmd, &pty.Winsize{Rows: 40, Cols: 120}); err != nil {
@@ -62,6 +63,9 @@ func (x *typist) watch() {
 		x.mu.Lock()
 		x.seen.Write(buf[:n])
 		asked := bytes.Count(x.seen.Bytes(), whereIs)
+		if x.mute {
+			asked = 0
+		}
 		// A blank and a step back, before each prompt, move the cursor off the edge of the screen.
 		rest := bytes.ReplaceAll(bytes.ReplaceAll(x.seen.Bytes(), whereIs, nil), []byte(" \b"), nil)
 		x.seen = *bytes.NewBuffer(bytes.Clone(rest))
@@ -127,7 +131,7 @@ func (x *typist) end(code int) {
 // A shell on a terminal: lines are run, completed, kept; an interrupt ends a command and not the shell.
 func TestShellOnATerminal(t *testing.T) {
 	r := up(t, "--app", "kv,calc,files")
-	x := startShell(t, r)
+	x := startShell(t, r, "xterm", false)
 	x.line("kv put 'a key' \"a value\"", "")
 	x.line("kv get a\\ key", "a value")
 	x.line("calc (3+5)*2", "16")
@@ -169,8 +173,27 @@ func TestShellOnATerminal(t *testing.T) {
 	if info, err := os.Stat(filepath.Join(r.dir, "shell_history")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
-	x = startShell(t, r)
+	x = startShell(t, r, "xterm", false)
 	x.line("\x1b[A", "blue")
 	x.write("exit\r")
 	x.end(0)
+}
+
+// TestShellOnAMuteTerminal: a terminal that answers nothing, and one that can only print, run what is typed.
+func TestShellOnAMuteTerminal(t *testing.T) {
+	r := up(t, "--app", "kv")
+	for _, term := range []string{"xterm", "dumb"} {
+		x := startShell(t, r, term, true)
+		x.line("kv put a 1", "")
+		x.line("kv get a", "1")
+		x.write("kv put a 2\x03")
+		x.expect(newPrompt)
+		x.line("kv get a", "1")
+		x.write("kv watch --from 1\r")
+		x.expect("put\ta\t1\r")
+		x.write("\x03")
+		x.expect(newPrompt)
+		x.write("exit\r")
+		x.end(0)
+	}
 }

@@ -37,10 +37,17 @@ characters like others. A line that begins with # is a comment. What fails is to
   exit                leave; the end of the input does so too (Ctrl-D)
 
 On a terminal lines can be edited, are kept in %[2]s in the directory of the cluster, and completed with the tab key:
-commands, flags, keys and names of files. Ctrl-C ends the running command, and not the shell.
+commands, flags, keys and names of files. Ctrl-C ends the running command, and not the shell. On one that can only print
+(TERM=dumb) lines are read as they are typed.
 
 If the input is no terminal it is a script: there are no prompts, an interrupt ends it, and the exit code is that of the
 first line that failed.`
+
+// atPrompt is the help within a shell.
+const atPrompt = `Commands are typed without %[1]s before them. help COMMAND, or COMMAND --help, tells more of one; exit, or Ctrl-D, leaves.`
+
+// traceWords is how the command of the shell that traces is written.
+const traceWords = "trace on|off|json"
 
 func (p *Program) shellCommand() *cobra.Command {
 	s := &Session{program: p}
@@ -133,14 +140,14 @@ func (s *Session) shell(ctx context.Context) error {
 		p.stdin = scriptInput{}
 		return sh.script(ctx)
 	}
+	// The process's context ends with the first interrupt, which here ends a command only.
+	sh.interrupts = make(chan os.Signal, 1)
 	lines, err := sh.editor(in, out)
 	if err != nil {
 		return err
 	}
 	sh.lines = lines
 	defer lines.close()
-	// The process's context ends with the first interrupt, which here ends a command only.
-	sh.interrupts = make(chan os.Signal, 1)
 	signal.Notify(sh.interrupts, os.Interrupt)
 	defer signal.Stop(sh.interrupts)
 	ctx, stop := signal.NotifyContext(context.WithoutCancel(ctx), syscall.SIGTERM)
@@ -248,7 +255,7 @@ func (sh *shell) run(ctx context.Context, line string) (ran, leave bool, err err
 	}
 	root := sh.commands()
 	cmd, _, err := root.Find(words)
-	if err == nil && slices.Contains(notInShell, strings.TrimPrefix(cmd.CommandPath(), p.Name+" ")) {
+	if err == nil && sh.refuses(cmd) {
 		return true, false, usage("%s is no command for the shell: leave it with exit first", cmd.CommandPath())
 	}
 	root.SetArgs(words)
@@ -274,8 +281,21 @@ func (sh *shell) commands() *cobra.Command {
 				f.DefValue = value
 			}
 		}
+		if sh.refuses(cmd) {
+			cmd.Hidden = true
+		}
 	})
+	root.Long, root.Example = fmt.Sprintf(atPrompt, p.Name), ""
+	// Those of the shell itself are run before they come here; the tree has them for its help and completion.
+	own := func(*cobra.Command, []string) {}
+	root.AddCommand(&cobra.Command{Use: traceWords, Short: "Print where the time of each call went", Run: own},
+		&cobra.Command{Use: "exit", Aliases: []string{"quit"}, Short: "Leave the shell", Args: wrong.NoArgs, Run: own})
 	return root
+}
+
+// refuses tells whether a command is not for the shell.
+func (sh *shell) refuses(cmd *cobra.Command) bool {
+	return slices.Contains(notInShell, strings.TrimPrefix(cmd.CommandPath(), sh.s.program.Name+" "))
 }
 
 func visit(cmd *cobra.Command, f func(*cobra.Command)) {
@@ -291,7 +311,7 @@ func (sh *shell) setTrace(words []string) error {
 		sh.trace = values[words[0]]
 		return nil
 	}
-	return usage("the usage is: trace on|off|json")
+	return usage("the usage is: %s", traceWords)
 }
 
 // scriptLines are the lines of a script.

@@ -43,14 +43,19 @@ func (l editedLines) line() (string, error) {
 
 func (l editedLines) close() error { return l.editor.Close() }
 
-// editor makes the line editor of a terminal.
+// editor makes the line editor of a terminal, or what reads the lines of one that can only print.
 func (sh *shell) editor(in, out *os.File) (lineReader, error) {
+	prompt := sh.s.program.Name + "> "
+	if os.Getenv("TERM") == "dumb" {
+		return newPlainLines(prompt, in, out, sh.interrupts), nil
+	}
 	history, err := openHistory(sh.s.dir)
 	if err != nil {
 		sh.tell(errors.Join(errors.New("lines are not kept"), err))
 	}
-	e, err := readline.NewFromConfig(&readline.Config{Prompt: sh.s.program.Name + "> ", HistoryFile: history, HistoryLimit: historyLines,
-		AutoComplete: sh, Stdin: in, Stdout: out, Stderr: sh.s.program.stderr, InterruptPrompt: "^C", EOFPrompt: "exit"})
+	c := &cursor{in: in, out: out, within: func(d time.Duration) bool { return readable(in, d) }}
+	e, err := readline.NewFromConfig(&readline.Config{Prompt: prompt, HistoryFile: history, HistoryLimit: historyLines,
+		AutoComplete: sh, Stdin: c, Stdout: c, Stderr: sh.s.program.stderr, InterruptPrompt: "^C", EOFPrompt: "exit"})
 	if err != nil {
 		return nil, err
 	}
@@ -96,9 +101,6 @@ func (sh *shell) complete(words []string, word string) []string {
 		return nil // there is no such command
 	}
 	visit(root, func(cmd *cobra.Command) {
-		if slices.Contains(notInShell, strings.TrimPrefix(cmd.CommandPath(), p.Name+" ")) {
-			cmd.Hidden = true
-		}
 		if ask := sh.asks(strings.TrimPrefix(cmd.CommandPath(), p.Name+" ")); ask != nil {
 			cmd.ValidArgsFunction = ask
 		}
@@ -112,9 +114,6 @@ func (sh *shell) complete(words []string, word string) []string {
 	}
 	lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
 	found, directive := lines[:len(lines)-1], lines[len(lines)-1]
-	if len(words) == 0 {
-		found = append(found, beginning(word, "exit", "trace")...)
-	}
 	if directive == ":0" && len(found) == 0 { // cobra has no idea: it may be a local file
 		found = localFiles(word)
 	}

@@ -75,6 +75,34 @@ func TestShellCompletes(t *testing.T) {
 	}
 }
 
+// The help within a shell is of the shell: its own commands, and none that it refuses.
+func TestShellHelp(t *testing.T) {
+	for _, line := range []string{"help", "--help"} {
+		sh := shellOf(t)
+		if _, leave, err := sh.run(t.Context(), line); err != nil || leave {
+			t.Fatal(err)
+		}
+		out := sh.s.program.stdout.(*strings.Builder).String()
+		for _, want := range []string{"\n  trace ", "\n  exit ", "\n  kv ", "\n  status ", "Ctrl-D"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s lacks %q:\n%s", line, want, out)
+			}
+		}
+		for _, refused := range []string{"up", "run", "gateway", "shell"} {
+			if strings.Contains(out, "\n  "+refused+" ") || strings.Contains(out, "bftnode "+refused) {
+				t.Errorf("%s has %s, which the shell refuses:\n%s", line, refused, out)
+			}
+		}
+	}
+	sh := shellOf(t)
+	if _, leave, err := sh.run(t.Context(), "exit now"); err == nil || leave {
+		t.Errorf("exit with an argument: %v", err)
+	}
+	if _, leave, err := sh.run(t.Context(), "quit"); err != nil || !leave {
+		t.Errorf("quit: %v", err)
+	}
+}
+
 // All names that begin with a word come after what is asked for with it, and none that comes before all of them but few.
 func TestBefore(t *testing.T) {
 	for _, word := range []string{"a", "report", "b/", "é"} {
