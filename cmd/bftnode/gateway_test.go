@@ -138,6 +138,9 @@ func TestGateway(t *testing.T) {
 	if status != 200 || code != 0 || !strings.Contains(out, `operation   "add 5"`) || !strings.Contains(out, `result      "25"`) {
 		t.Errorf("receipt check: %d %s%s of %d %s", code, out, stderr, status, answer)
 	}
+	if !strings.Contains(out, "\nunchecked   what stands beside the receipt in the answer\n") {
+		t.Errorf("nothing is said of what stands beside the receipt: %s", out)
+	}
 	forged := strings.Replace(answer, `"result_base64":"MjU="`, `"result_base64":"MjY="`, 1)
 	if err := os.WriteFile(path, []byte(forged), 0o600); err != nil || forged == answer {
 		t.Fatal(err, forged)
@@ -186,4 +189,15 @@ func TestGateway(t *testing.T) {
 	close(start)
 	wg.Wait()
 	g.wants("GET", "/v1/counter", "", fmt.Sprintf(`{"value":%d}`, 30+many))
+}
+
+// TestGatewayWithoutItsPort: one line says that the address is taken, before anything is connected.
+func TestGatewayWithoutItsPort(t *testing.T) {
+	r := up(t, "--app", "kv")
+	taken := listen(t, "127.0.0.1:0")
+	defer taken.Close()
+	_, stderr, code := run(t, "gateway", "--dir", r.dir, "--listen", taken.Addr().String())
+	if code == 0 || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "address already in use: end what listens there") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
 }

@@ -94,6 +94,12 @@ func (f *gatewayFlags) run(ctx context.Context) error {
 	if o.TLS, err = gatewayTLS(cfg.TLS, base); err != nil {
 		return usage("%s: tls: %w", f.config, err)
 	}
+	// Before anything is connected: an address that cannot be had is the first thing to tell.
+	l, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("%w: end what listens there, or give another --listen", err)
+	}
+	defer l.Close() // once more, where it was served
 	clients := gatewayClients{manifest: c.manifest, byKey: map[crypto.PublicKey]*client.Client{}}
 	defer clients.close()
 	if o.Accounts, err = f.accounts(ctx, cfg, base, &clients); err != nil {
@@ -102,10 +108,6 @@ func (f *gatewayFlags) run(ctx context.Context) error {
 	g, err := gateway.New(o)
 	if err != nil {
 		return err
-	}
-	l, err := net.Listen("tcp", cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("%w: end what listens there, or give another --listen", err)
 	}
 	f.say(l.Addr(), c.manifest, cfg)
 	return g.Serve(ctx, l)

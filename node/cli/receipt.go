@@ -29,7 +29,8 @@ func (p *Program) receiptCheckCommand() *cobra.Command {
 		Short: "Check a receipt, without asking the cluster",
 		Long: `Checks a receipt against the manifest of the cluster, in --dir or --manifest, and prints what it proves. FILE has the
 receipt, or an answer of a gateway that holds one; - is the standard input. Nobody is asked: whoever has the right manifest needs
-to trust neither who shows the receipt nor the gateway that got it. If it proves nothing the exit code is 1.`,
+to trust neither who shows the receipt nor the gateway that got it. If it proves nothing the exit code is 1. Of an answer
+its receipt alone is checked: what stands beside that, such as a value, proves nothing.`,
 		Example: p.example("receipt check answer.json", "receipt check --manifest manifest.yaml - <answer.json"),
 		Args:    wrong.Args(1, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -37,7 +38,7 @@ to trust neither who shows the receipt nor the gateway that got it. If it proves
 			if err != nil {
 				return err
 			}
-			text, err := p.readReceipt(args[0])
+			text, within, err := p.readReceipt(args[0])
 			if err != nil {
 				return err
 			}
@@ -48,7 +49,7 @@ to trust neither who shows the receipt nor the gateway that got it. If it proves
 			if err := r.Check(m); err != nil {
 				return err
 			}
-			return p.printReceipt(r, m, asJSON)
+			return p.printReceipt(r, m, within, asJSON)
 		},
 	}
 	addDirFlag(cmd, &dir)
@@ -71,20 +72,20 @@ func receiptManifest(dir, manifest string) (*config.Manifest, error) {
 // maxReceiptFile bounds the file of a receipt.
 const maxReceiptFile = 16 << 20
 
-// readReceipt returns the text of a receipt, which may stand within an answer.
-func (p *Program) readReceipt(path string) ([]byte, error) {
+// readReceipt returns the text of a receipt, and whether it stands within an answer.
+func (p *Program) readReceipt(path string) (text []byte, within bool, err error) {
 	in := p.input()
 	if path != stdinArg {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, wrong.File(path, err, "name the file of a receipt")
+			return nil, false, wrong.File(path, err, "name the file of a receipt")
 		}
 		defer f.Close()
 		in = f
 	}
-	text, err := io.ReadAll(io.LimitReader(in, maxReceiptFile+1))
+	text, err = io.ReadAll(io.LimitReader(in, maxReceiptFile+1))
 	if err != nil {
-		return nil, wrong.File(path, err, "name the file of a receipt")
+		return nil, false, wrong.File(path, err, "name the file of a receipt")
 	}
 	var answer struct {
 		Receipt json.RawMessage `json:"receipt"`
@@ -92,13 +93,13 @@ func (p *Program) readReceipt(path string) ([]byte, error) {
 	}
 	if json.Unmarshal(text, &answer) == nil {
 		if answer.Error != "" {
-			return nil, fmt.Errorf("the answer has no receipt: %s", answer.Error)
+			return nil, false, fmt.Errorf("the answer has no receipt: %s", answer.Error)
 		}
 		if len(answer.Receipt) > 0 {
-			return answer.Receipt, nil
+			return answer.Receipt, true, nil
 		}
 	}
-	return text, nil
+	return text, false, nil
 }
 
 // noReceipt says what a text is that cannot be read as a receipt.
@@ -120,7 +121,7 @@ func noReceipt(path string, text []byte, err error) error {
 	return usage("%s is no receipt: %s; give one, or the answer of a gateway that was asked for it", path, reason)
 }
 
-func (p *Program) printReceipt(r *receipt.Receipt, m *config.Manifest, asJSON bool) error {
+func (p *Program) printReceipt(r *receipt.Receipt, m *config.Manifest, within, asJSON bool) error {
 	if asJSON {
 		return json.NewEncoder(p.stdout).Encode(r)
 	}
@@ -132,7 +133,7 @@ func (p *Program) printReceipt(r *receipt.Receipt, m *config.Manifest, asJSON bo
 			}
 		}
 	}
-	for _, line := range [][2]string{
+	lines := [][2]string{
 		{"cluster", r.Cluster.String()},
 		{"client", r.Client.String()},
 		{"service", r.Service},
@@ -140,7 +141,11 @@ func (p *Program) printReceipt(r *receipt.Receipt, m *config.Manifest, asJSON bo
 		{"result", quoted(r.Result)},
 		{"executed", fmt.Sprintf("number %d, at %s", r.Executed, r.Time.Format(time.RFC3339Nano))},
 		{"signed by", strings.Join(names, ", ")},
-	} {
+	}
+	if within {
+		lines = append(lines, [2]string{"unchecked", "what stands beside the receipt in the answer"})
+	}
+	for _, line := range lines {
 		if _, err := fmt.Fprintf(p.stdout, "%-10s  %s\n", line[0], line[1]); err != nil {
 			return err
 		}

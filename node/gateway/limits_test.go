@@ -444,6 +444,12 @@ func TestBrowsersOfOthers(t *testing.T) {
 	r := newRig(t, nil)
 	r.fails("POST", "/v1/counter/add", `{"number":1}`, 403, "cross_origin", "Sec-Fetch-Site: cross-site")
 	r.fails("POST", "/v1/counter/add", `{"number":1}`, 403, "cross_origin", "Origin: https://example.org")
+	for _, header := range []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: https://example.org", "Origin: null"} {
+		r.fails("GET", "/v1/counter", "", 403, "cross_origin", header)
+		r.fails("GET", "/v1/watch/kv", "", 403, "cross_origin", header)
+		r.wants("GET", "/healthz", "", 200, `{"status":"ok"}`, header) // which says nothing of anybody
+	}
+	r.wants("GET", "/v1/counter", "", 200, `{"value":0}`, "Sec-Fetch-Site: none") // typed by hand
 	r.fails("GET", "/v1/counter", "", 421, "misdirected", "Host: example.org")
 	for _, host := range []string{"localhost", "localhost:1", "127.0.0.1", "[::1]:8470", "[::1]"} {
 		r.wants("GET", "/v1/counter", "", 200, `{"value":0}`, "Host: "+host)

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -262,7 +263,11 @@ func (l *link) down(err error) {
 		l.holdQueue()
 	}
 	if was || news {
-		log.Infow("not connected to replica", "replica", l.replica, "protocol", protocolID(l.prefix, l.ep.version), "was", was, "error", err)
+		logw := log.Infow
+		if errors.Is(err, ErrClosed) { // of one's own will
+			logw = log.Debugw
+		}
+		logw("not connected to replica", "replica", l.replica, "protocol", protocolID(l.prefix, l.ep.version), "was", was, "error", err)
 		l.onState(false, err)
 	}
 }
