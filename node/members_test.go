@@ -35,16 +35,27 @@ func (r *rig) untilHeld(id int, state string, observers ...int) {
 	})
 }
 
-// Every replica holds all for active, itself by what the others say, notices the end of one, and its return; the
+// Every replica holds itself for active from the start, and then all; it notices the end of one, and its return; the
 // table stands in status and metrics.
 func TestMemberTable(t *testing.T) {
 	r := newRig(t, 4, nil)
+	r.tune = quickMembers
+	r.tune = func(o *Options) { // the time in which nobody has to have heard it does not end here
+		o.Members = DefaultMembers()
+		o.Members.Interval = members.MaxInterval
+	}
+	r.start(1)
+	if s := r.nodes[1].MemberTable(); s[1].State != StateActive || s[0].State != StateDisconnected {
+		t.Errorf("alone it holds %+v", s)
+	}
+	r.stop(1)
 	r.tune = quickMembers
 	r.startAll()
 	for id := range 4 {
 		r.untilHeld(id, StateActive, 0, 1, 2, 3)
 	}
-	if s := r.nodes[1].Status().Members; len(s) != 4 || s[1].ID != 1 || s[1].Name != "r1" || len(s[0].HeardBy) == 0 {
+	r.until("heard by others", func() bool { return len(r.nodes[1].MemberTable()[0].HeardBy) > 0 })
+	if s := r.nodes[1].Status().Members; len(s) != 4 || s[1].ID != 1 || s[1].Name != "r1" {
 		t.Errorf("%+v", s)
 	}
 	r.stop(2)
