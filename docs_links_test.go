@@ -35,6 +35,40 @@ func TestDocsTranslated(t *testing.T) {
 	}
 }
 
+// The words for what the protocol and the services have are the same on all pages in Portuguese: mudança de visão (view
+// change), lock, lease, requisição, alteração.
+var otherWords = regexp.MustCompile(`(?i)\btravas?\b|\bconcess(ão|ões)|troca de (view|visão)|\bpedidos?\b|\bmudanças?`)
+
+// TestOneWordForEach: no page in Portuguese has another word for them.
+func TestOneWordForEach(t *testing.T) {
+	for _, file := range docFiles(t) {
+		if !strings.HasSuffix(file, ".pt-BR.md") {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for line := range strings.Lines(string(text)) {
+			n++
+			if word := otherWord(line); word != "" {
+				t.Errorf("%s:%d: %q: see the words above this test", file, n, word)
+			}
+		}
+	}
+	for line, want := range map[string]bool{"uma trava": true, "as travas.": true, "uma mudança de visão (view change)": false, "a última mudança, 0": true,
+		"mudança de uma chave": true, "concessões": true, "os pedidos": true, "o que se pede": false} {
+		if (otherWord(line) != "") != want {
+			t.Errorf("%q: %v", line, !want)
+		}
+	}
+}
+
+func otherWord(line string) string {
+	return otherWords.FindString(strings.ReplaceAll(line, "mudança de visão", ""))
+}
+
 // parts are what a page and its translation have alike.
 type parts struct {
 	text              string
@@ -66,6 +100,8 @@ func partsOf(t *testing.T, file string) parts {
 		case inFence:
 		case strings.HasPrefix(line, "#"):
 			p.count["headings"]++
+		case strings.HasPrefix(line, "- "):
+			p.count["entries of lists"]++
 		case strings.HasPrefix(line, "|"):
 			p.count["rows of tables"]++
 		case strings.HasPrefix(line, "<!-- figures:"):

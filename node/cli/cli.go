@@ -182,7 +182,7 @@ func (p *Program) root() *cobra.Command {
 		Use:           p.Name,
 		Short:         "A replicated service that tolerates Byzantine faults",
 		Long:          fmt.Sprintf(rootLong, p.Name),
-		Example:       p.example("up", "status", "kv put a 1", "kv get a"),
+		Example:       p.example(append([]string{"up", "status"}, p.firstCalls()...)...),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          wrong.NoArgs,

@@ -32,6 +32,8 @@ type SelfTestResult struct {
 	OK     bool            `json:"ok"` // all checks are
 	Millis int64           `json:"millis"`
 	Checks []SelfTestCheck `json:"checks"` // in their order
+	// NotCalled are the services that have no SelfTest.
+	NotCalled []string `json:"not_called,omitempty"`
 }
 
 // SelfTestCheck is one line of it.
@@ -74,7 +76,7 @@ no other cluster. Each line says what was checked and what was seen. The exit co
 			return result.failure()
 		},
 	}
-	cmd.Flags().BoolVar(&asJSON, "json", false, `print an object {"ok", "millis", "checks": [{"name", "ok", "millis", "text"}]}`)
+	cmd.Flags().BoolVar(&asJSON, "json", false, `print an object {"ok", "millis", "checks": [{"name", "ok", "millis", "text"}], "not_called": [service]}`)
 	cmd.Flags().DurationVar(&timeout, "timeout", timeout, "a check that takes longer has failed")
 	return cmd
 }
@@ -118,6 +120,7 @@ func (t *selfTest) check(ctx context.Context, name string, f func(context.Contex
 func (t *selfTest) line(name, result, took, text string) {
 	widest := len("replicas agree")
 	for _, s := range t.program.Services {
+		widest = max(widest, len(s.Name))
 		if s.SelfTest != nil {
 			widest = max(widest, len(s.Name)+len(roundNames[roundKilled]))
 		}

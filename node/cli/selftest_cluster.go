@@ -80,7 +80,7 @@ func (t *selfTest) play(ctx, replicas context.Context) {
 	t.check(ctx, "replicas agree", t.agree)
 }
 
-// services calls each service that has a test.
+// services calls each service that has a test, and tells once which of those that the cluster hosts has none.
 func (t *selfTest) services(ctx context.Context, round int) {
 	for _, s := range t.program.Services {
 		if s.SelfTest != nil {
@@ -89,6 +89,9 @@ func (t *selfTest) services(ctx context.Context, round int) {
 				session.background = ctx
 				return s.SelfTest(ctx, &session, round)
 			})
+		} else if round == roundFresh && !s.Asked {
+			t.result.NotCalled = append(t.result.NotCalled, s.Name)
+			t.line(s.Name, "-", "", "not called: give its Service a SelfTest, which calls it")
 		}
 	}
 }

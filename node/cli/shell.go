@@ -29,8 +29,8 @@ const historyFile = "shell_history"
 // notInShell are commands that a line of the shell cannot be, for they do not end by themselves or read what is typed.
 var notInShell = []string{"up", "launch", "run", "gateway", "shell", "files menu"}
 
-const shellLong = `Reads lines and runs each as a command of %[1]s, over one connection to the cluster that is kept open: kv put a 1 where
-you would type %[1]s kv put a 1 otherwise. Words are quoted as in a POSIX shell; nothing is expanded, and * and ( are
+const shellLong = `Reads lines and runs each as a command of %[1]s, over one connection to the cluster that is kept open: %[3]s where
+you would type %[1]s %[3]s otherwise. Words are quoted as in a POSIX shell; nothing is expanded, and * and ( are
 characters like others. A line that begins with # is a comment. What fails is told, and the shell goes on. Beside the commands there are:
 
   trace on|off|json   print where the time of each call went, see --trace
@@ -53,7 +53,7 @@ func (p *Program) shellCommand() *cobra.Command {
 	s := &Session{program: p}
 	cmd := &cobra.Command{
 		Use: "shell", Short: "Type commands at a prompt",
-		Long:    fmt.Sprintf(shellLong, p.Name, historyFile),
+		Long:    fmt.Sprintf(shellLong, p.Name, historyFile, p.firstCalls()[0]),
 		Example: p.example("shell", "shell <commands.txt"),
 		Args:    wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
