@@ -18,8 +18,8 @@ import (
 const wrongCode = 2
 
 // badInput are command lines that cannot be done, and words of the line that says why and what to do. They run in a
-// directory with: text.txt, which is a line of text; object.json, which is {}; adir, which is a directory; noexec, which is no program; and cluster, that
-// of a cluster of four that hosts echo, which nobody runs.
+// directory with: text.txt, which is a line of text; object.json, which is {}; adir, which is a directory; huge, which is too large for a file; and cluster, that of a
+// cluster of four that hosts echo, which nobody runs. Others, which spoil makes, are such directories with something wrong.
 var badInput = []struct{ args, words string }{
 	{"bftnode upp", `has no command "upp", did you mean "up"?`},
 	{"bftnode help nosuch", `there is no command "nosuch"`},
@@ -29,7 +29,7 @@ var badInput = []struct{ args, words string }{
 	{"bftnode up --nodes 100", "at most 64"},
 	{"bftnode up --app nosuch", "choose from calc,counter,"},
 	{"bftnode up --app kv,kv", "--app kv,kv names a service twice"},
-	{"bftnode up --app=", "--app : choose from"},
+	{"bftnode up --app=", "--app is empty: choose from"},
 	{"bftnode up --name A", "lower-case letters"},
 	{"bftnode up --timeout -1s", "--timeout is -1s: it must be positive"},
 	{"bftnode up --dir text.txt", "text.txt cannot be: a part of it is a file and not a directory: name another directory with --dir"},
@@ -37,6 +37,16 @@ var badInput = []struct{ args, words string }{
 	{"bftnode up --ephemeral --detach", "leave --detach out"},
 	{"bftnode up --dir cluster --nodes 7", "has 4 replicas, not 7: leave --nodes out"},
 	{"bftnode up --dir cluster --app kv", "hosts echo, not kv: leave --app out"},
+	{"bftnode up --dir /proc/nosuch", "/proc/nosuch cannot be made: the system allows none there: name another directory with --dir"},
+	{"bftnode up --dir others", "others has text.txt but no manifest.yaml: name another directory with --dir"},
+	{"bftnode up --dir junk", "reading junk/r1/key: not a key file: put it back from a copy; no other key can take its place"},
+	{"bftnode up --dir typo", `typo/r1/config.yaml: line 2: unknown key "nosuch"`},
+	{"bftnode up --dir comments", "comments/manifest.yaml: the file has nothing but comments; correct it, or put it back as it was made or sent"},
+	{"bftnode run --home junk/r1", "reading junk/r1/key: not a key file: put it back from a copy"},
+	{"bftnode run --home foreign", "lists it for no replica: one of the two is wrong"},
+	{"bftnode init --home foreign --manifest manifest.yaml", "lists it for no replica: one of the two is wrong"},
+	{"bftnode init --home junk/r1 --manifest manifest.yaml", "reading junk/r1/key: not a key file: put it back from a copy"},
+	{"bftnode down --dir comments", "the file has nothing but comments"},
 	{"bftnode down --dir nosuch", "there is no cluster in nosuch: start one with up"},
 	{"bftnode down --timeout 0s", "--timeout is 0s: it must be positive"},
 	{"bftnode logs 9", "there is no replica \"9\" in cluster: ids are 0 to 3"},
@@ -60,6 +70,8 @@ var badInput = []struct{ args, words string }{
 	{"bftnode keys new", "keys new needs either --home DIR or --out FILE"},
 	{"bftnode keys new --out nosuch/key", "there is no nosuch: make that directory, or "},
 	{"bftnode keys new --out text.txt", "text.txt is there already: a key file is never overwritten, name another one"},
+	{"bftnode keys new --out /proc/x", "/proc/x cannot be made: the system allows none there: name another one"},
+	{"bftnode keys show --file junk/client.key", "reading junk/client.key: not a key file: name a key with"},
 	{"bftnode keys new --home text.txt", "name another directory with --home"},
 	{"bftnode keys new --out new.key --encrypt", "without a terminal: give --passphrase-file"},
 	{"bftnode keys new --out new.key --passphrase-file nosuch", "there is no nosuch: name a file with the passphrase"},
@@ -76,6 +88,8 @@ var badInput = []struct{ args, words string }{
 	{"bftnode manifest show text.txt", "text.txt: line 1:"},
 	{"bftnode gateway --config nosuch", "there is no nosuch: name the configuration of a gateway with --config"},
 	{"bftnode gateway --config text.txt", "text.txt: line 1:"},
+	{"bftnode gateway --listen 0.0.0.0:1", "could call the cluster, and values would travel in clear: list users and set tls"},
+	{"bftnode gateway --dir junk", "reading junk/client.key: not a key file: put it back from a copy, or move it away and make another with init --dir junk"},
 	{"bftnode gateway --listen nowhere", `"nowhere" is not host:port`},
 	{"bftnode gateway --dir nosuch", "there is no cluster in nosuch"},
 	{"bftnode gateway token", "wrong number of arguments (0)"},
@@ -94,6 +108,10 @@ var badInput = []struct{ args, words string }{
 	{"bftnode discover --wait -1s", "--wait is -1s: it must be positive"},
 	{"bftnode selftest --timeout 0s", "--timeout is 0s: it must be positive"},
 	{"bftnode selftest --nodes 3", "unknown flag: --nodes"},
+	{"bftnode status --dir junk", "reading junk/client.key: not a key file: put it back from a copy, or move it away"},
+	{"bftnode status --dir open", "its mode is 0644: chmod 600 open/client.key"},
+	{"bftnode status --dir broken", "broken/manifest.yaml: line 2: this is not YAML; correct it, or put it back"},
+	{"bftnode status --dir noise", "noise/manifest.yaml: this is not YAML, or not text; correct it, or put it back"},
 	{"bftnode shell --dir nosuch", "there is no cluster in nosuch"},
 	{"bftnode version now", `takes no arguments, but got "now"`},
 	{"bftnode invoke echo", "the usage is: bftnode invoke SERVICE OPERATION"},
@@ -110,6 +128,10 @@ var badInput = []struct{ args, words string }{
 	{"bftnode invoke --discover A echo x", "--discover \"A\": a name is made of"},
 	{"bftnode invoke --fingerprint x echo x", "--fingerprint is for --discover NAME"},
 	{"bftnode invoke --discover a --fingerprint x echo x", `--fingerprint "x" is not a cluster id of 64 hex digits, as manifest id prints it`},
+	{"bftnode invoke --discover unused --fingerprint 0000000000000000000000000000000000000000000000000000000000000000 echo x", "is not a cluster id"},
+	{"bftnode invoke --discover unused --fingerprint 1111111111111111111111111111111111111111111111111111111111111111 echo x", "is the manifest of cluster"},
+	{"bftnode invoke --instance= echo x", "--instance is empty: leave it out, or give a value"},
+	{"bftnode echo history --discover=", "--discover is empty: leave it out, or give a value"},
 	{"bftnode invoke --dir nosuch echo x", "there is no cluster in nosuch"},
 	{"bftnode query kv x", "hosts no kv, only echo: its services were chosen when it was made; up --dir ANOTHER --app kv makes one"},
 	{"bftnode query echo x --ordered --stale", "exclude each other"},
@@ -124,6 +146,7 @@ var badInput = []struct{ args, words string }{
 	{"bftnode counter get 1", `takes no arguments, but got "1"`},
 	{"bftnode calc", "the usage is: bftnode calc EXPRESSION"},
 	{"bftnode calc --places 2000 1", "--places is 2000: it must be from 0 to 1000"},
+	{"bftnode calc EMPTY", "the expression is empty: give one such as 3+5"},
 	{"bftnode calc -3+5", "hosts no calc, only echo"},
 	{"bftnode echo send", "the usage is: bftnode echo send TEXT"},
 	{"bftnode echo send LONG", "more than 1024 bytes: send it in parts"},
@@ -135,6 +158,7 @@ var badInput = []struct{ args, words string }{
 	{"bftnode files get x text.txt", "text.txt is there already: give --force"},
 	{"bftnode files put nosuch x", "there is no nosuch: name a local file that can be read"},
 	{"bftnode files put adir x", "adir is not a regular file: name one"},
+	{"bftnode files put huge x", "huge has 300000000 bytes, and a file at most 268435456 (256 MiB): store it in parts"},
 	{"bftnode files put text.txt ../x", `the name "../x" has the part ".."`},
 	{"bftnode files update nosuch x", "there is no nosuch: name a local file that can be read"},
 	{"bftnode files delete ../x", `has the part ".."`},
@@ -148,6 +172,7 @@ var badInput = []struct{ args, words string }{
 	{"bftnode kv put a 1 --ttl 1m --lease 3", "exclude each other"},
 	{"bftnode kv get a --raw --json", "exclude each other"},
 	{"bftnode kv get -5", "put -- before an argument that begins with a minus, as in: -- -5"},
+	{"bftnode kv get a --dir junk", "reading junk/client.key: not a key file"},
 	{"bftnode kv get a", "hosts no kv, only echo"},
 	{"bftnode kv get a --timeout 0s", "it must be positive"},
 	{"bftnode kv del", "the usage is: bftnode kv del KEY"},
@@ -195,7 +220,7 @@ var badInput = []struct{ args, words string }{
 	{"bftsim twins now", "takes no arguments"},
 	{"bftsim accountability --seeds 5..1", "as in 1..1000"},
 	{"bftsim dependability --hours 0", "hours: 0 is not within 1 to 10000"},
-	{"bftsim dependability --classes x", `class "x" is none of`},
+	{"bftsim dependability --classes x", `class "x" is none of crash, `},
 	{"bftsim coverage --seeds x", "as in 1..1000"},
 	{"bftsim shrink --seed 1 --replicas 3", "--replicas 3: give a number from 4 to"},
 	{"bftsim shrink --seed 1 --oracle X", "there is no such oracle; give one of"},
@@ -317,7 +342,7 @@ func TestBadInput(t *testing.T) {
 			m.seen[strings.Join(words[:i], " ")] = true
 		}
 		for i := range words {
-			words[i] = strings.ReplaceAll(words[i], "LONG", long)
+			words[i] = strings.ReplaceAll(strings.ReplaceAll(words[i], "LONG", long), "EMPTY", "")
 		}
 		m.run(words, row.words)
 	}
@@ -353,4 +378,48 @@ func (m *misuse) prepare() {
 	}
 	node(create...)
 	node("init", "--dir", "cluster", "--manifest", "manifest.yaml")
+	node("keys", "new", "--home", "foreign")
+	m.spoil()
+}
+
+// spoil makes directories of clusters with something wrong in each.
+func (m *misuse) spoil() {
+	m.t.Helper()
+	must := func(err error) {
+		if err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(m.dir, name))
+		must(err)
+		return string(text)
+	}
+	write := func(name, text string, mode os.FileMode) {
+		path := filepath.Join(m.dir, name)
+		must(os.MkdirAll(filepath.Dir(path), 0o755))
+		must(os.WriteFile(path, []byte(text), mode))
+	}
+	manifest, key := read("manifest.yaml"), read("cluster/client.key")
+	for _, dir := range []string{"junk", "typo", "open", "broken", "noise", "comments"} {
+		write(dir+"/manifest.yaml", manifest, 0o644)
+		write(dir+"/client.key", key, 0o600)
+		for i := range 4 {
+			home := fmt.Sprintf("%s/r%d/", dir, i)
+			write(home+"manifest.yaml", manifest, 0o644)
+			write(home+"config.yaml", "format: 1\nhttp: off\n", 0o644)
+			write(home+"key", read(fmt.Sprintf("r%d.key", i)), 0o600)
+		}
+	}
+	write("junk/client.key", "junk\n", 0o600)
+	write("junk/r1/key", "junk\n", 0o600)
+	write("typo/r1/config.yaml", "format: 1\nnosuch: 2\n", 0o644)
+	must(os.Chmod(filepath.Join(m.dir, "open", "client.key"), 0o644))
+	write("broken/manifest.yaml", "a: b\n  c: [\n", 0o644)
+	write("noise/manifest.yaml", "\x00\x01\x02", 0o644)
+	write("comments/manifest.yaml", "# The manifest of a cluster\n# Cluster id\n", 0o644)
+	write("others/text.txt", "hello\n", 0o644)
+	write("foreign/manifest.yaml", manifest, 0o644)
+	write("huge", "", 0o644)
+	must(os.Truncate(filepath.Join(m.dir, "huge"), 300_000_000))
 }

@@ -101,6 +101,9 @@ func (c *cluster) program(ctx context.Context, o *Options) (string, error) {
 	}
 	out, err := exec.CommandContext(ctx, "go", append(args, programPackage)...).CombinedOutput()
 	if err != nil {
+		if path, missing := installed(ctx, o); path != "" || missing != nil {
+			return path, missing
+		}
 		return "", buildError(ctx, err, out)
 	}
 	return program, nil
@@ -111,7 +114,7 @@ func buildError(ctx context.Context, err error, out []byte) error {
 		return ctx.Err()
 	}
 	text := strings.Join(strings.Fields(string(bytes.TrimSpace(out))), " ")
-	return fmt.Errorf("bftnode could not be built (%w: %.200s): run this within a checkout of the project, or name the program with --bftnode", err, text)
+	return fmt.Errorf("bftnode could not be built (%w: %.200s): mend its source, or name the program with --bftnode", err, text)
 }
 
 // start starts the replicas, which belong to one process of `bftnode up`, and waits until they agree.

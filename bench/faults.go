@@ -25,7 +25,7 @@ type FaultOptions struct {
 	Warmup, Before, During, After time.Duration
 	// Delay is that of a fault that delays something; 0 chooses one.
 	Delay time.Duration
-	// Program is the path of bftnode; empty has it built, which works within a checkout only.
+	// Program is the path of bftnode; empty has it built within a checkout; elsewhere the installed one is taken.
 	Program string
 	// Self is the path of bftbench, which runs replicas with a fault within their process.
 	Self string

@@ -31,7 +31,7 @@ type MissionOptions struct {
 	Every, For time.Duration
 	// Classes are those of the faults, of sim.MissionClasses.
 	Classes []sim.Class
-	// Program is the path of bftnode; empty has it built, which works within a checkout only.
+	// Program is the path of bftnode; empty has it built within a checkout; elsewhere the installed one is taken.
 	Program string
 	// Progress, if not nil, is told now and then what is being done, from one goroutine at a time.
 	Progress func(Progress)

@@ -90,8 +90,8 @@ type Options struct {
 	// in a temporary directory, of Nodes replicas, and ended and removed afterwards.
 	Dir   string
 	Nodes int
-	// Program is the path of bftnode for a cluster that is made here. Empty: it is built with `go build`,
-	// which works within a checkout only.
+	// Program is the path of bftnode for a cluster that is made here. Empty: it is built with `go build`
+	// within a checkout; elsewhere it is the one beside this program, or in PATH.
 	Program string
 	// Profiles, if not empty, is a directory for CPU profiles of the measured time: load.pprof, and
 	// NAME.pprof of each replica that offers one.

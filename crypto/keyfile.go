@@ -40,7 +40,7 @@ func WriteKeyFile(path string, k *PrivateKey, passphrase []byte) error {
 	}
 	defer clear(text)
 	if err := writeNewFile(path, text); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
+		return &fs.PathError{Op: "writing", Path: path, Err: err}
 	}
 	return nil
 }
@@ -54,7 +54,7 @@ func WriteKeyFile(path string, k *PrivateKey, passphrase []byte) error {
 func ReadKeyFile(path string, passphrase func() ([]byte, error)) (*PrivateKey, error) {
 	text, err := readPrivateFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
+		return nil, &fs.PathError{Op: "reading", Path: path, Err: err}
 	}
 	defer clear(text)
 	k, err := decodeKey(text, passphrase)

@@ -65,7 +65,7 @@ func (m *Mission) validate() error {
 		"outages of %v every %v: at least 10s apart, 1ms long, and shorter than the time between them", m.OutageFor, m.OutageEvery)
 	bad(m.Jobs >= 1, "jobs: %d, at least 1 is needed", m.Jobs)
 	for _, c := range m.Classes {
-		bad(slices.Contains(MissionClasses(), c), "class %q is none of %q", c, MissionClasses())
+		bad(slices.Contains(MissionClasses(), c), "class %q is none of %s", c, listed(MissionClasses()))
 	}
 	return errors.Join(errs...)
 }

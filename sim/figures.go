@@ -149,7 +149,11 @@ func (d *Dependability) WriteTo(w io.Writer) (int64, error) {
 	case 60 * second:
 		spans = "minutes"
 	}
-	print("reliability", "%.1f %% of the %s that begin at any moment have no failure", 100*d.Reliability, spans)
+	if d.Time < d.Span {
+		print("reliability", "not told: none of the %s fits into %s", spans, length)
+	} else {
+		print("reliability", "%.1f %% of the %s that begin at any moment have no failure", 100*d.Reliability, spans)
+	}
 	if d.Failures > 0 {
 		print("between failures", "%s in the mean", rounded(d.BetweenFailures))
 		print("to repair", "%s in the mean", rounded(d.Repair))

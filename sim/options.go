@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/baluarte-bft/baluarte/bft"
@@ -232,14 +233,14 @@ func (o *Options) Validate() error {
 	bad(max(o.Network.Loss, o.Network.Duplicate, o.Network.Reorder, o.Network.ClientLoss) <= 100 && min(o.Network.Loss, o.Network.Duplicate, o.Network.Reorder, o.Network.ClientLoss) >= 0,
 		"network: a percentage is not within 0 to 100")
 	bad(o.Signatures == "fast" || o.Signatures == "ed25519", "signatures: %q is neither fast nor ed25519", o.Signatures)
-	bad(o.Lying == "" || slices.Contains(Persistences(), o.Lying), "lying: %q is none of %q", o.Lying, Persistences())
+	bad(o.Lying == "" || slices.Contains(Persistences(), o.Lying), "lying: %q is none of %s", o.Lying, listed(Persistences()))
 	bad(o.Network.Bandwidth >= 0 && o.Load.Calls >= 0, "load or network: calls and bandwidth must not be negative")
 	for _, name := range o.Demand {
-		bad(slices.Contains(Oracles(), name) || o.Service != nil, "demand: there is no oracle %q; there are %q", name, Oracles())
+		bad(slices.Contains(Oracles(), name) || o.Service != nil, "demand: there is no oracle %q; there are %s", name, listed(Oracles()))
 	}
 	for _, name := range o.Behaviours {
 		_, ok := byz.Find(name)
-		bad(ok, "behaviour: %q is none of %q", name, byz.Names())
+		bad(ok, "behaviour: %q is none of %s", name, listed(byz.Names()))
 	}
 	bad((len(o.Behaviours) == 0) == (len(o.Byzantine) == 0), "byzantine: a behaviour needs replicas, and they a behaviour")
 	if n >= 4 {
@@ -290,3 +291,15 @@ func (o *Options) instances() []bft.ReplicaID {
 
 // endpoints is how many processes there are.
 func (o *Options) endpoints() int { return len(o.instances()) + o.Load.Clients + o.Load.BadClients }
+
+// listed is a list of names for a reader.
+func listed[T ~string](names []T) string {
+	var b strings.Builder
+	for i, name := range names {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(name))
+	}
+	return b.String()
+}

@@ -55,7 +55,7 @@ func dependabilityCommand(stdout, stderr io.Writer, terminal bool) *cobra.Comman
 	f.DurationVar(&o.Every, "every", o.Every, "mean time from the end of a fault to the next one")
 	f.DurationVar(&o.For, "for", o.For, "mean time that a fault lasts")
 	f.StringVar(&classes, "classes", classes, "classes of faults, with commas between")
-	f.StringVar(&o.Program, "bftnode", o.Program, "program of the replicas, instead of building it")
+	f.StringVar(&o.Program, "bftnode", o.Program, "program of the replicas; without it bftnode is built within a checkout, and is the installed one elsewhere")
 	f.BoolVar(&asJSON, "json", false, "print one JSON object, with each fault")
 	return cmd
 }

@@ -72,7 +72,7 @@ func faultsCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 	f.DurationVar(&o.During, "during", o.During, "time with the fault")
 	f.DurationVar(&o.After, "after", o.After, "time after it has ended")
 	f.DurationVar(&o.Delay, "delay", o.Delay, "delay of slow-primary (each pre-prepare), slow-disk (each sync) or slow-link (each way); 0: a usual one")
-	f.StringVar(&o.Program, "bftnode", o.Program, "program of the replicas, instead of building it")
+	f.StringVar(&o.Program, "bftnode", o.Program, "program of the replicas; without it bftnode is built within a checkout, and is the installed one elsewhere")
 	f.StringVar(&plot, "plot", "", "draw the throughput over time to this file, .svg or .png; with several faults, each to one of its own")
 	f.BoolVar(&asJSON, "json", false, "print an array in JSON")
 	return cmd

@@ -17,7 +17,7 @@ Exit codes: 0 success, 1 it went wrong while it was done, 2 wrong usage, or a fi
 func rootCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "bftbench",
-		Short:         "Measures how fast a cluster is",
+		Short:         "Measure how fast a cluster is",
 		Long:          rootLong,
 		Example:       "  bftbench run\n  bftbench run --clients 1 --depth 1 --json",
 		SilenceErrors: true,
@@ -26,7 +26,7 @@ func rootCommand(stdout, stderr io.Writer, terminal bool) *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(wrong.Flag)
-	root.SetHelpCommand(wrong.HelpCommand())
+	wrong.SetHelp(root, "run")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(faultsCommand(stdout, stderr, terminal), dependabilityCommand(stdout, stderr, terminal), replicaCommand())
 	root.AddCommand(runCommand(stdout, stderr, terminal), ycsbCommand(stdout, stderr, terminal), serverCommand(stdout), sweepCommand(stdout, stderr, terminal), compareCommand(stdout), plotCommand(stdout))

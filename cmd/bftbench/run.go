@@ -126,7 +126,7 @@ func addTimeFlags(f *pflag.FlagSet, o *bench.Options) {
 func addClusterFlags(f *pflag.FlagSet, o *bench.Options) {
 	f.StringVar(&o.Dir, "dir", o.Dir, "directory of a running cluster")
 	f.IntVar(&o.Nodes, "nodes", o.Nodes, "replicas of the cluster that is made here")
-	f.StringVar(&o.Program, "bftnode", o.Program, "program of the replicas, instead of building it")
+	f.StringVar(&o.Program, "bftnode", o.Program, "program of the replicas; without it bftnode is built within a checkout, and is the installed one elsewhere")
 	f.StringVar(&o.Profiles, "pprof", o.Profiles, "write CPU profiles of the load and of the replicas to this directory")
 }
 

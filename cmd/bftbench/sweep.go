@@ -20,7 +20,8 @@ An axis is NAME=VALUE,VALUE,...; names are %s.
 With two, the last one varies fastest. With --repeat the whole sweep is gone through so often, so that what changes on the
 machine meanwhile does not look like a difference of points.
 
-The server without replicas that bftbench run measures too is left out. Interrupted, it prints what it has. With --json it prints an array of results, which plot reads.`
+The server without replicas that bftbench run measures too is left out. Interrupted, it prints what it has. With
+--json it prints an array of results, which plot reads.`
 
 const sweepExample = `  bftbench sweep --over clients=1,2,4,8,16,32,64 --duration 5s
   bftbench sweep --over n=4,7,10,13 --repeat 3 --json >n.json

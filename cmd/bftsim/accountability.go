@@ -18,7 +18,7 @@ func accountabilityCommand(out, diag io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "accountability --seeds A..B",
 		Short: "Let more than f replicas lie, and find out who it was",
-		Long: `Run seeds in which more than f and at most 2f replicas lie together, so that honest ones may come to disagree.
+		Long: `Runs seeds in which more than f and at most 2f replicas lie together, so that honest ones may come to disagree.
 Whenever they do, the envelopes that honest replicas hold must prove the guilt of more than f
 members (oracle A1), and never of an honest one (A2).`,
 		Example: `  bftsim accountability --seeds 1..1000`,

@@ -24,7 +24,7 @@ func behavioursCommand(out, diag io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "behaviours",
 		Short: "Run every Byzantine behaviour, and show what became of its lies",
-		Long: `Run each behaviour of the catalogue: f replicas, one of the first primaries among them, behave so from
+		Long: `Runs each behaviour of the catalogue: f replicas, one of the first primaries among them, behave so from
 beginning to end, while faults happen to the others. Then once more under load, to see how much of
 the throughput is left (oracle P1: at least 30 %).
 

@@ -22,7 +22,7 @@ func coverageCommand(out, diag io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "coverage --seeds A..B",
 		Short: "Say what a campaign exercised, and what it never reached",
-		Long: `Run seeds and count where honest replicas stood when they received messages: in which phase of the normal case
+		Long: `Runs seeds and counts where honest replicas stood when they received messages: in which phase of the normal case
 or stage of a view change, under which classes and durations of faults, and messages of which types. Cells
 that were never reached are listed.
 

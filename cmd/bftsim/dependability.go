@@ -21,7 +21,7 @@ func dependabilityCommand(out, diag io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dependability",
 		Short: "Measure availability, reliability and time to repair over many hours with faults",
-		Long: fmt.Sprintf(`Run a cluster for virtual hours while faults happen at random, and print how dependable its service was: availability,
+		Long: fmt.Sprintf(`Runs a cluster for virtual hours while faults happen at random, and prints how dependable its service was: availability,
 reliability, the mean times between failures of the service and to its repair, and how many faults of each class were
 masked. Faults may coincide and then be more than f at once. The service fails while some client has waited for a correct
 answer for longer than --within.

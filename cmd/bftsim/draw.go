@@ -30,7 +30,7 @@ func drawCommand(out, diag io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "draw NAME | --seed N | FILE",
 		Short: "Draw a run as a space-time diagram",
-		Long: `Run a seed, a script or a teaching scenario ("bftsim list") and draw what happened: replicas
+		Long: `Runs a seed, a script or a teaching scenario ("bftsim list") and draws what happened: replicas
 and clients as lines, messages as arrows, views as bands, faults and lies marked. The diagram is one
 HTML file that needs nothing else; open it in a browser, zoom with the wheel, click an arrow for what
 the message says. With --svg it is a still picture for a document, which is best of a short stretch:

@@ -25,7 +25,7 @@ func fuzzCommand(out, diag io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fuzz --seeds A..B",
 		Short: "Run many seeds, stop at the first that fails",
-		Long: `Run the seeds A to B, several at a time, and print a census of what the runs had in them. At the
+		Long: `Runs the seeds A to B, several at a time, and prints a census of what the runs had in them. At the
 first seed that fails it stops and prints a line
 
   FAIL oracle=S1 seed=17 at=2.31s

@@ -19,7 +19,7 @@ func matrixCommand(out, diag io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "matrix",
 		Short: "Run every class of failure in every duration",
-		Long: `Run each of the 21 cells of class × duration: f replicas fail in this way, and nothing else is wrong. injected
+		Long: `Runs each of the 21 cells of class × duration: f replicas fail in this way, and nothing else is wrong. injected
 is how often the fault really hit. For each class one more replica then fails for good than is tolerated, until
 an oracle breaks: BEYOND is that oracle, and the proof that the bench can fail.`,
 		Example: `  bftsim matrix

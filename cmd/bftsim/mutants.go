@@ -26,8 +26,8 @@ func mutantsCommand(out, diag io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mutants",
 		Short: "Break the protocol on purpose, and show that it is noticed",
-		Long: `Build the simulator with one wrong rule at a time, and run seeds until an oracle breaks; if none
-does, run the tests of the core. The patches stand in sim/mutants/patches; the source tree is not
+		Long: `Builds the simulator with one wrong rule at a time, and runs seeds until an oracle breaks; if none
+does, runs the tests of the core. The patches stand in sim/mutants/patches; the source tree is not
 touched. The code without a patch must pass the same seeds first.
 
 Run it in the source tree; the go command must be in PATH.

@@ -38,7 +38,7 @@ the command was used wrongly, or could not do its work, such as write a file: th
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.SetFlagErrorFunc(wrong.Flag)
-	cmd.SetHelpCommand(wrong.HelpCommand())
+	wrong.SetHelp(cmd, "run")
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetOut(out)
 	cmd.SetErr(diag)

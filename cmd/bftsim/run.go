@@ -110,7 +110,7 @@ func runCommand(out, diag io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run NAME | --seed N | FILE",
 		Short: "Run a teaching scenario, a seed or a script",
-		Long: `Run one seed, one script, or one scenario that "bftsim list" names.
+		Long: `Runs one seed, one script, or one scenario that "bftsim list" names.
 
 Of a seed or a script it prints the options, what happened, the outcome and trace_hash, a hash over
 every delivery, signature, execution and result: it is the same whenever and wherever the same

@@ -15,7 +15,7 @@ func listCommand(out io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the teaching scenarios",
-		Long: `List the scenarios that "bftsim run NAME" plays and "bftsim draw NAME" draws: each shows one thing that
+		Long: `Lists the scenarios that "bftsim run NAME" plays and "bftsim draw NAME" draws: each shows one thing that
 is worth knowing about failures, with a short explanation of what is seen.`,
 		Example: `  bftsim list
   bftsim run vectors-four

@@ -21,7 +21,7 @@ func shrinkCommand(out, diag io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shrink --seed N | FILE",
 		Short: "Make a failing run small, and write it as a script",
-		Long: `Run a seed or a script that fails, and leave out faults, lies, messages, requests, replicas and time
+		Long: `Runs a seed or a script that fails, and leaves out faults, lies, messages, requests, replicas and time
 for as long as the same oracle breaks. What is left is printed as a script, which "bftsim run"
 repeats exactly.
 

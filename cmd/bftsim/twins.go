@@ -18,7 +18,7 @@ func twinsCommand(out, diag io.Writer) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "twins",
 		Short: "Enumerate what two instances with one key can do",
-		Long: `Run a cluster of four in which one replica runs twice, with one key: every choice of that replica, and for each of
+		Long: `Runs a cluster of four in which one replica runs twice, with one key: every choice of that replica, and for each of
 the first views every division of the five instances into at most two sets that do not hear each other. Then
 the network heals and the cluster must go on. A scenario is repeated by its number.`,
 		Example: `  bftsim twins

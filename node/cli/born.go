@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/config"
 	"github.com/baluarte-bft/baluarte/node/store"
 )
@@ -48,6 +49,9 @@ func renewNote(h *config.Home, acceptLoss bool) error {
 
 // explainLoss says what to do about data that is damaged or gone.
 func explainLoss(h *config.Home, err error) error {
+	if errors.Is(err, store.ErrForeign) {
+		return &wrong.Error{Err: err}
+	}
 	var damage *store.DamageError
 	if errors.As(err, &damage) {
 		return fmt.Errorf("%w; to accept it: run --home %s --accept-loss", err, h.Dir)

@@ -48,6 +48,9 @@ by zero or a number of more than %d bits. An expression has at most %d bytes.`, 
 				return usage("--places is %d: it must be from 0 to %d", places, maxPlaces)
 			}
 			expression := strings.TrimSpace(strings.Join(args, " "))
+			if expression == "" && !asJSON { // in JSON it is answered like every other one
+				return usage("the expression is empty: give one such as 3+5")
+			}
 			result, err := s.Invoke(ctx, "calc", []byte(expression))
 			if err != nil {
 				return err

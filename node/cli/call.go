@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/node/client"
@@ -91,6 +93,7 @@ const reachPause = 2 * time.Millisecond
 // reach waits until need(n) replicas are connected, so that an operation that
 // cannot be answered is not sent either. It fails early if too many refuse this client.
 func (s *Session) reach(ctx context.Context, c *client.Client, need func(n int) int) error {
+	notice := s.waitNotice()
 	for {
 		r := c.Reachable()
 		r.Needed = need(r.N)
@@ -113,13 +116,52 @@ func (s *Session) reach(ctx context.Context, c *client.Client, need func(n int) 
 		}
 		select {
 		case <-time.After(reachPause):
+			notice(r)
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.Canceled) {
 				return errors.New("interrupted before anything was sent")
 			}
-			return Fail(CodeNoQuorum, "no quorum within %v: %v; nothing was sent: start the missing replicas and try again", s.timeout, r)
+			return Fail(CodeNoQuorum, "no quorum within %v: %v; nothing was sent: %s and try again", s.timeout, r, s.howToStart())
 		}
 	}
+}
+
+// noticeAfter is how long replicas are waited for in silence.
+const noticeAfter = time.Second
+
+// waitNotice returns a function that says once on a terminal what is waited for, when that takes long. A cluster that is being
+// started again refuses connections as one does that has ended: so the wait lasts for as long as --timeout.
+func (s *Session) waitNotice() func(client.Reach) {
+	f, isFile := s.program.stderr.(*os.File)
+	told := !isFile || !term.IsTerminal(int(f.Fd()))
+	began := time.Now()
+	return func(r client.Reach) {
+		if !told && time.Since(began) >= noticeAfter {
+			told = true
+			s.tell("%v; waiting for them, within %v in all", r, s.timeout)
+		}
+	}
+}
+
+// howToStart says how replicas are started that are missing: those of a cluster that `up` made, by it.
+func (s *Session) howToStart() string {
+	const start = "start the missing replicas"
+	path := filepath.Join(s.dir, upLockFile)
+	if _, err := os.Stat(path); err != nil || s.discover.name != "" {
+		return start
+	}
+	pid, err := lockHolder(path)
+	if err != nil {
+		return start
+	}
+	dir := ""
+	if s.dir != DefaultDir {
+		dir = " --dir " + s.dir
+	}
+	if pid != 0 { // up runs, and has said why a replica does not
+		return fmt.Sprintf("%s, after a look at %s logs%s", start, s.program.Name, dir)
+	}
+	return fmt.Sprintf("%s with %s up%s", start, s.program.Name, dir)
 }
 
 // explain gives an error of the client its exit code, and says what to do.

@@ -101,8 +101,17 @@ func (p *Program) Execute(ctx context.Context, args []string, stdin io.Reader, s
 	if err == nil {
 		return CodeOK
 	}
-	fmt.Fprintf(stderr, "%s: %s\n", p.Name, singleLine(err.Error()))
+	fmt.Fprintf(stderr, "%s: %s\n", p.Name, plain(err))
 	return codeOf(err)
+}
+
+// plain is the text of an error as one line, without the name of the package that it comes from.
+func plain(err error) string {
+	text := singleLine(err.Error())
+	for _, name := range []string{"node: ", "store: ", "client: ", "gateway: ", "crypto: "} {
+		text = strings.TrimPrefix(text, name)
+	}
+	return text
 }
 
 // ownCommands are the names that the command of a service cannot have.
@@ -190,7 +199,7 @@ func (p *Program) root() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(wrong.Flag)
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetHelpCommand(wrong.HelpCommand())
+	wrong.SetHelp(root, "up")
 	root.AddCommand(p.upCommand(), p.downCommand(), p.logsCommand(), p.statusCommand(),
 		p.runCommand(), p.initCommand(), p.keysCommand(), p.manifestCommand(),
 		p.invokeCommand(), p.queryCommand(), p.shellCommand(), p.recoverCommand(), p.discoverCommand(), p.selfTestCommand(), p.gatewayCommand(), p.receiptCommand(), p.versionCommand())
@@ -217,12 +226,30 @@ func group(use, short string, subs ...*cobra.Command) *cobra.Command {
 		names[i] = c.Name()
 		examples[i] = firstExample(c.Example)
 	}
-	c := &cobra.Command{Use: use, Short: short, Args: wrong.NoArgs, Example: strings.Join(examples, "\n"),
+	c := &cobra.Command{Use: use, Short: short, Args: wrong.NoArgs,
+		Long:    describes(short) + ": these are its commands, each with a help of its own.",
+		Example: strings.Join(examples, "\n"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usage("%s needs one of the commands %s; see %[1]s --help", cmd.CommandPath(), strings.Join(names, ", "))
+			return usage("%s needs %s; see %[1]s --help", cmd.CommandPath(), needed(names))
 		}}
 	c.AddCommand(subs...)
 	return c
+}
+
+// describes turns the short help of a command, which is an order, into the first sentence of its long one: Print and show into
+// Prints and shows. What is no order stays.
+func describes(short string) string {
+	orders := strings.NewReplacer("Add to", "Adds to", "Ask ", "Asks ", "Begin ", "Begins ", "Check ", "Checks ", "End ", "Ends ", "Make ", "Makes ",
+		"Multiply ", "Multiplies ", "Print ", "Prints ", " and print ", " and prints ", " and show ", " and shows ")
+	return orders.Replace(short)
+}
+
+// needed says which commands of a group can follow.
+func needed(names []string) string {
+	if len(names) == 1 {
+		return "the command " + names[0]
+	}
+	return "one of the commands " + strings.Join(names, ", ")
 }
 
 // firstExample is the first command of examples, which may go on behind a backslash.

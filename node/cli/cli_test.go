@@ -85,11 +85,39 @@ func TestStatusRolesAndMissing(t *testing.T) {
 	}
 	w.seen[2], w.seen[3] = sighting{down: errors.New("gone")}, sighting{down: errors.New("gone")}
 	s = w.status(now)
-	if s.missing() != "2 of 4 reachable, 3 needed" || s.notes() != "c: gone; d: gone" {
+	if s.Replicas[1].Role != RolePrimary || s.Replicas[2].Role != RoleBackup {
+		t.Errorf("f+1 tell that view 5 goes on: %+v", s.Replicas)
+	}
+	if s.missing() != "2 of 4 reachable, 3 needed" || s.notes() != "c, d: gone" {
 		t.Errorf("two gone: missing %q, notes %q", s.missing(), s.notes())
 	}
 	if s.Quorum != bft.Quorum(4) || s.F != 1 || s.Observer != "client" || s.Replicas[2].PID != 0 {
 		t.Errorf("status %+v", s)
+	}
+}
+
+// TestRoleOfTheUnreachable: of a replica that does not answer it is said whether it is the primary only if f+1 others tell.
+func TestRoleOfTheUnreachable(t *testing.T) {
+	now := time.Now()
+	w := &watcher{manifest: testManifest(t, 4), began: now.Add(-time.Hour), seen: make([]sighting, 4)}
+	gone := errors.New("gone")
+	for i := range w.seen {
+		w.seen[i] = sighting{down: gone}
+	}
+	w.seen[3] = sighting{last: answer{PID: 4, State: StateActive, View: 3}, at: now, now: true}
+	for i, want := range []string{RoleUnknown, RoleUnknown, RoleUnknown, RolePrimary} {
+		if r := w.status(now).Replicas[i]; r.Role != want {
+			t.Errorf("one of four answers: replica %d is %s, want %s", i, r.Role, want)
+		}
+	}
+	w.seen[0] = sighting{last: answer{PID: 1, State: StateActive, View: 0}, at: now.Add(-time.Hour), down: gone}
+	w.seen[2] = sighting{last: answer{PID: 3, State: StateActive, View: 0}, at: now.Add(-time.Hour), down: gone}
+	if r := w.status(now).Replicas[0]; r.Role != RoleUnknown {
+		t.Errorf("what two said an hour ago: replica 0 is %s", r.Role)
+	}
+	w.seen[2] = sighting{last: answer{PID: 3, State: StateActive, View: 3}, at: now, now: true}
+	if r := w.status(now).Replicas[0]; r.Role != RoleBackup {
+		t.Errorf("two of four tell of view 3: replica 0 is %s", r.Role)
 	}
 }
 

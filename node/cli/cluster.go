@@ -16,7 +16,6 @@ import (
 
 	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/crypto"
-	"github.com/baluarte-bft/baluarte/node/cli/wrong"
 	"github.com/baluarte-bft/baluarte/node/config"
 	"github.com/baluarte-bft/baluarte/node/store"
 )
@@ -49,7 +48,7 @@ func openCluster(dir string) (*cluster, error) {
 		return nil, usage("there is no cluster in %s: start one with up, or name its directory with --dir or %s", dir, DirVariable)
 	}
 	if err != nil {
-		return nil, wrong.File(filepath.Join(dir, config.ManifestFile), err, "name the directory of a cluster with --dir")
+		return nil, badFile(filepath.Join(dir, config.ManifestFile), err, "name the directory of a cluster with --dir")
 	}
 	return &cluster{dir: dir, manifest: m}, nil
 }
@@ -174,7 +173,7 @@ func refuseRemains(dir string) error {
 				return err
 			}
 		default:
-			return fmt.Errorf("%s has %s but no %s: name another directory with --dir, or put the manifest back",
+			return usage("%s has %s but no %s: name another directory with --dir, or put the manifest back",
 				dir, name, config.ManifestFile)
 		}
 	}
@@ -224,7 +223,7 @@ func initHome(dir string, m *config.Manifest, cfg *config.Config, member crypto.
 	if born, err := isBorn(dir); err != nil {
 		return err
 	} else if born {
-		return fmt.Errorf("%s says that the data of this replica was begun already, and that is done once: start it with run --home %s",
+		return usage("%s says that the data of this replica was begun already, and that is done once: start it with run --home %s",
 			filepath.Join(dir, config.BornFile), dir)
 	}
 	if err := putManifest(filepath.Join(dir, config.ManifestFile), m); err != nil {
@@ -249,11 +248,11 @@ func putManifest(path string, m *config.Manifest) error {
 	there, err := config.ReadManifest(path)
 	switch {
 	case err != nil:
-		return err
+		return badFile(path, err, "choose another directory")
 	case there.ID() != m.ID():
-		return fmt.Errorf("%s is there already, the manifest of another cluster, %s: choose another directory", path, there.ID().Short())
+		return usage("%s is there already, the manifest of another cluster, %s: choose another directory", path, there.ID().Short())
 	case !bytes.Equal(there.Encode(), m.Encode()):
-		return fmt.Errorf("%s is there already, with other addresses: remove it if those that you give now are right", path)
+		return usage("%s is there already, with other addresses: remove it if those that you give now are right", path)
 	}
 	return nil
 }
@@ -304,20 +303,20 @@ func (c *cluster) checkHomes() error {
 	for i := range c.manifest.Members {
 		h, err := config.OpenHome(c.home(i), nil)
 		if errors.Is(err, crypto.ErrPassphraseNeeded) {
-			return fmt.Errorf("%w; run the replicas of encrypted keys one by one with run", err)
+			return usage("%w; run the replicas of encrypted keys one by one with run", err)
 		}
 		if err != nil {
-			return err
+			return badHome(c.home(i), err, "put the home of the replica back, or name another cluster with --dir")
 		}
 		if h.Manifest.ID() != c.manifest.ID() {
-			return fmt.Errorf("%s is the manifest of cluster %s, %s that of %s: restore the one that was changed",
+			return usage("%s is the manifest of cluster %s, %s that of %s: restore the one that was changed",
 				h.Path(config.ManifestFile), h.Manifest.ID().Short(), c.path(config.ManifestFile), c.manifest.ID().Short())
 		}
 		if h.Self != bft.ReplicaID(i) {
-			return fmt.Errorf("%s has the key of replica %d, want that of replica %d: put the home directories back", h.Dir, h.Self, i)
+			return usage("%s has the key of replica %d, want that of replica %d: put the home directories back", h.Dir, h.Self, i)
 		}
 		if !slices.Equal(h.Member().Addresses, c.manifest.Members[i].Addresses) {
-			return fmt.Errorf("%s and %s list different addresses of %s: make them equal",
+			return usage("%s and %s list different addresses of %s: make them equal",
 				h.Path(config.ManifestFile), c.path(config.ManifestFile), h.Member().Name)
 		}
 		if err := checkPorts(h); err != nil {

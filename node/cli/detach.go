@@ -26,10 +26,13 @@ const reportFD = 3
 // failedReport precedes an exit code and an error in the report.
 const failedReport = "failed "
 
+// noteReport precedes what belongs on the standard error.
+const noteReport = "note "
+
 // runDetached starts a supervisor in a session of its own and repeats what it reports.
 func (u *upFlags) runDetached(ctx context.Context) error {
 	if err := os.MkdirAll(u.dir, 0o755); err != nil {
-		return wrong.File(u.dir, err, "name another directory with --dir")
+		return wrong.NewDir(u.dir, err, "name another directory with --dir")
 	}
 	path, err := ownPath()
 	if err != nil {
@@ -41,7 +44,7 @@ func (u *upFlags) runDetached(ctx context.Context) error {
 	}
 	log, err := openLog(logPath)
 	if err != nil {
-		return err
+		return lockFailed(logPath, err, "--dir")
 	}
 	defer log.Close()
 	r, w, err := os.Pipe()
@@ -72,6 +75,10 @@ func (u *upFlags) runDetached(ctx context.Context) error {
 			}
 			_ = cmd.Wait()
 			return Fail(n, "%s", text)
+		}
+		if note, ok := strings.CutPrefix(line, noteReport); ok {
+			fmt.Fprintf(u.say, "%s: %s\n", u.program.Name, note)
+			continue
 		}
 		ready = ready || strings.HasPrefix(line, "ready")
 		fmt.Fprintln(u.out, line)
@@ -131,7 +138,8 @@ func (p *Program) downCommand() *cobra.Command {
 		Use:   "down",
 		Short: "End the cluster that up started, with or without --detach",
 		Long: `Ends the supervisor of the cluster in --dir and with it all replicas, in order. The supervisor is
-found by the lock that it holds, so no other process is ever signalled. Data stays.`,
+found by the lock that it holds, so no other process is ever signalled. Data stays. If nothing runs there, there is nothing
+to do, and the exit code is 0.`,
 		Example: p.example("down", "down --dir ./seven"),
 		Args:    wrong.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -141,7 +149,10 @@ found by the lock that it holds, so no other process is ever signalled. Data sta
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
 			pid, err := down(ctx, dir)
-			if err == nil {
+			switch {
+			case err == nil && pid == 0:
+				fmt.Fprintf(p.stderr, "%s: no cluster is running in %s: there is nothing to end\n", p.Name, dir)
+			case err == nil:
 				fmt.Fprintf(p.stderr, "%s: the cluster in %s has ended (process %d)\n", p.Name, dir, pid)
 			}
 			return err
@@ -152,7 +163,7 @@ found by the lock that it holds, so no other process is ever signalled. Data sta
 	return cmd
 }
 
-// down ends the supervisor that holds the lock of dir.
+// down ends the supervisor that holds the lock of dir, and returns its process id, 0 if none does.
 func down(ctx context.Context, dir string) (pid int, err error) {
 	if _, err := openCluster(dir); err != nil {
 		return 0, err
@@ -160,10 +171,10 @@ func down(ctx context.Context, dir string) (pid int, err error) {
 	path := filepath.Join(dir, upLockFile)
 	pid, err = lockHolder(path)
 	if err != nil {
-		return 0, err
+		return 0, lockFailed(path, err, "--dir")
 	}
 	if pid == 0 {
-		return 0, fmt.Errorf("no cluster is running in %s: there is nothing to end", dir)
+		return 0, nil
 	}
 	// On Linux the process is held by a descriptor, so what is asked next decides
 	// whether it is still the one that has the lock.

@@ -41,7 +41,7 @@ func (s *Session) wanted() (id crypto.Digest, members []crypto.PublicKey, err er
 		return id, nil, usage("--discover %q: a name is made of 1 to 63 lower-case letters, digits and inner hyphens", f.name)
 	}
 	if f.fingerprint != "" {
-		if id, err = crypto.ParseDigest(f.fingerprint); err != nil {
+		if id, err = crypto.ParseDigest(f.fingerprint); err != nil || id.IsZero() {
 			return id, nil, usage("--fingerprint %q is not a cluster id of 64 hex digits, as manifest id prints it", s.discover.fingerprint)
 		}
 	}
@@ -50,9 +50,9 @@ func (s *Session) wanted() (id crypto.Digest, members []crypto.PublicKey, err er
 	case errors.Is(err, fs.ErrNotExist):
 		return id, nil, nil
 	case err != nil:
-		return id, nil, err
+		return id, nil, badFile(s.dir, err, "name another directory with --dir")
 	case !id.IsZero() && m.ID() != id:
-		return id, nil, fmt.Errorf("%s is the manifest of cluster %s, not of --fingerprint %s: name another directory with --dir",
+		return id, nil, usage("%s is the manifest of cluster %s, not of --fingerprint %s: name another directory with --dir",
 			filepath.Join(s.dir, config.ManifestFile), m.ID().Short(), id.Short())
 	}
 	return m.ID(), m.Keys(), nil
@@ -119,17 +119,17 @@ func (s *Session) notFound(err error, want crypto.Digest) error {
 // ownKey reads the client key in the directory, and makes it first if there is none.
 func (s *Session) ownKey() (*crypto.PrivateKey, error) {
 	path := filepath.Join(s.dir, config.ClientKeyFile)
-	key, err := crypto.ReadKeyFile(path, nil)
+	key, err := readClientKey(s.dir)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return nil, err
+		return nil, wrong.NewDir(s.dir, err, "name another directory with --dir")
 	}
 	if err := newClientKey(path); err != nil {
-		return nil, err
+		return nil, lockFailed(path, err, "--dir")
 	}
-	return crypto.ReadKeyFile(path, nil)
+	return readClientKey(s.dir)
 }
 
 const discoverWait = 2 * time.Second
@@ -180,7 +180,7 @@ func (p *Program) listAnnounced(ctx context.Context, wait time.Duration) error {
 		return err
 	}
 	if len(members) == 0 {
-		fmt.Fprintf(p.stderr, "%s: nobody announces a cluster here\n", p.Name)
+		fmt.Fprintf(p.stderr, "%s: nobody announces a cluster here; one of up does with --name NAME, a replica with discovery: NAME in its config.yaml\n", p.Name)
 		return nil
 	}
 	t := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)

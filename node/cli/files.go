@@ -154,13 +154,19 @@ func filesStore(s *Session, mode files.Mode, verb, short, long string) *cobra.Co
 				return err
 			}
 			defer local.Close()
+			if err := checkFileSize(local); err != nil {
+				return err
+			}
 			c, err := s.openFiles()
 			if err != nil {
 				return err
 			}
 			defer c.close()
 			r, err := c.upload(mode, args[1], local)
-			if err != nil {
+			switch {
+			case mode == files.Update && errors.Is(err, files.ErrNotFound):
+				return Fail(CodeNotFound, "%w: use put to store a new file; nothing was changed", err)
+			case err != nil:
 				return filesError(err)
 			}
 			return s.printDone(&r, asJSON)

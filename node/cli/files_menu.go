@@ -197,6 +197,9 @@ func (m *menu) upload() error {
 		return err
 	}
 	defer local.Close()
+	if err := checkFileSize(local); err != nil {
+		return err
+	}
 	mode, err := m.mode(name)
 	if err != nil {
 		return err

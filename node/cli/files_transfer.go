@@ -49,6 +49,15 @@ func openLocal(path string) (*os.File, error) {
 	return f, nil
 }
 
+// checkFileSize refuses what is larger than a file can be, before anything is sent.
+func checkFileSize(local *os.File) error {
+	info, err := local.Stat()
+	if most := files.DefaultLimits().File; err == nil && uint64(info.Size()) > most {
+		return usage("%s has %d bytes, and a file at most %d (%d MiB): store it in parts", local.Name(), info.Size(), most, most>>20)
+	}
+	return err
+}
+
 // upload stores a local file.
 func (c *cabinet) upload(mode files.Mode, name string, local *os.File) (files.Request, error) {
 	stat, err := local.Stat()

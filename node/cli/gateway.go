@@ -116,6 +116,9 @@ func (f *gatewayFlags) run(ctx context.Context) error {
 // say prints the line that tells that requests are taken.
 func (f *gatewayFlags) say(addr net.Addr, m *config.Manifest, cfg *config.Gateway) {
 	scheme, who := "http", fmt.Sprintf("%d users", len(cfg.Users))
+	if len(cfg.Users) == 1 {
+		who = "1 user"
+	}
 	if cfg.TLS.Certificate != "" {
 		scheme = "https"
 	}
@@ -161,7 +164,7 @@ func (f *gatewayFlags) accounts(ctx context.Context, cfg *config.Gateway, base s
 			}
 			path := beside(base, u.Key)
 			key, err = crypto.ReadKeyFile(path, pass)
-			err = wrong.File(path, err, "make it with keys new --out, or correct the path")
+			err = badFile(path, err, "make it with keys new --out, or correct the path")
 		}
 		a, err := account(u.Name, key, err)
 		if err != nil {

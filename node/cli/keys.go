@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -86,7 +87,7 @@ With --encrypt, or --passphrase-file, the file is of use only together with a pa
 			path := out
 			if home != "" {
 				if err := os.MkdirAll(home, 0o700); err != nil {
-					return wrong.File(home, err, "name another directory with --home")
+					return wrong.NewDir(home, err, "name another directory with --home")
 				}
 				path = filepath.Join(home, config.KeyFile)
 			}
@@ -125,7 +126,10 @@ func (p *Program) newKey(path string, passphrase []byte) error {
 		return err
 	}
 	if err := crypto.WriteKeyFile(path, key, passphrase); err != nil {
-		return wrong.NewFile(path, err, "a key file is never overwritten, name another one")
+		if errors.Is(err, fs.ErrExist) {
+			return wrong.File(path, err, "a key file is never overwritten, name another one")
+		}
+		return wrong.NewFile(path, err, "name another one")
 	}
 	p.showKey(path, key.Public())
 	return nil
@@ -157,7 +161,7 @@ func (p *Program) keysShowCommand() *cobra.Command {
 			}
 			key, err := crypto.ReadKeyFile(path, pass.reader(p))
 			if err != nil {
-				return wrong.File(path, err, "name a key with --dir, --home or --file, or make one with keys new")
+				return badFile(path, err, "name a key with --dir, --home or --file, or make one with keys new")
 			}
 			p.showKey(path, key.Public())
 			return nil

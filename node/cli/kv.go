@@ -419,7 +419,7 @@ func printable(b []byte) string {
 func counterChange(s *Session, service, verb, short string, op func(int64) []byte) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: verb + " NUMBER", Short: short,
-		Long:    short + ". A result that does not fit 64 bits is an error, and changes nothing. The number may be negative.",
+		Long:    describes(short) + ". A result that does not fit 64 bits is an error, and changes nothing. The number may be negative.",
 		Example: s.program.example(service+" "+verb+" 5", service+" "+verb+" -5"),
 		Args:    wrong.Args(1, 1),
 		RunE: s.Run(func(ctx context.Context, args []string) error {

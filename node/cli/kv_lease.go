@@ -112,7 +112,7 @@ func leaseUse(s *Session, verb, short string, op func(uint64) []byte) *cobra.Com
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use: verb + " LEASE", Short: short,
-		Long:    short + ". If there is no lease of this number, or its time is over, the exit code is 3.",
+		Long:    describes(short) + ". If there is no lease of this number, or its time is over, the exit code is 3.",
 		Example: s.program.example("kv lease " + verb + " 7"),
 		Args:    wrong.Args(1, 1),
 		RunE: s.Run(func(ctx context.Context, args []string) error {

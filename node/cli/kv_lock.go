@@ -37,7 +37,7 @@ type lockFlags struct{ ttl, wait time.Duration }
 func kvLock(s *Session) *cobra.Command {
 	var flags lockFlags
 	cmd := &cobra.Command{
-		Use: "lock NAME -- COMMAND ARG...", Short: "Run a command while holding a lock",
+		Use: "lock NAME -- COMMAND ARG...", Short: "Run a command while holding a lock", Annotations: map[string]string{goesOn: "yes"},
 		Long: `Waits for the lock NAME, runs COMMAND while it holds it, and gives it to the next: those who wait have it in the order
 in which they came. The exit code is that of the command, or 128 and the number of the signal that ended it.
 

@@ -22,8 +22,8 @@ func kvTxn(s *Session) *cobra.Command {
 		Long: fmt.Sprintf(`Does a transaction. Each argument is a statement or, with -, each line of the standard input that is not empty and does not
 begin with #:
 
-  if value KEY = VALUE       also != < >, byte by byte; a key without a value is only != to one
-  if revision KEY = NUMBER   also != < >; the revision of the key's last change, 0 without a value
+  if value KEY = VALUE       also == != < >, byte by byte; a key without a value is only != to one
+  if revision KEY = NUMBER   also == != < >; the revision of the key's last change, 0 without a value
   if exists KEY, if absent KEY
   then OPERATION, else OPERATION
 

@@ -37,7 +37,7 @@ func kvWatch(s *Session) *cobra.Command {
 	var limit int
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "watch [PREFIX]", Short: "Print changes of keys as they happen",
+		Use: "watch [PREFIX]", Short: "Print changes of keys as they happen", Annotations: map[string]string{goesOn: "yes"},
 		Long: fmt.Sprintf(`Prints the changes of the keys that begin with PREFIX, one a line, in order, each once: its revision, what happened (put,
 delete, or expire if the key's lease ended), the key and its value, with tabs between. What is not printable text is quoted.
 It goes on until it is interrupted, or has printed --limit changes, also while replicas fail.

@@ -108,7 +108,7 @@ func manifestPath(dir string, args []string) string {
 // readManifest reads a manifest that the command line names.
 func readManifest(path string) (*config.Manifest, error) {
 	m, err := config.ReadManifest(path)
-	return m, wrong.File(path, err, "name the manifest of a cluster")
+	return m, badFile(path, err, "name the manifest of a cluster")
 }
 
 // readCommand makes a command that reads a manifest and prints something of it.
@@ -116,7 +116,7 @@ func (p *Program) readCommand(use, short string, print func(*config.Manifest) er
 	var dir string
 	cmd := &cobra.Command{
 		Use: use + " [FILE]", Short: short,
-		Long:    short + ": that of FILE, or the one in --dir.",
+		Long:    describes(short) + ": that of FILE, or the one in --dir.",
 		Example: p.example("manifest "+use, "manifest "+use+" manifest.yaml"),
 		Args:    wrong.Args(0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {

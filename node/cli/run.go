@@ -81,7 +81,7 @@ func openHome(dir string, passphrase func() ([]byte, error)) (*config.Home, erro
 			return nil, wrong.File(filepath.Join(dir, name), missing, do)
 		}
 	}
-	return home, wrong.File(dir, err, do)
+	return home, badHome(dir, err, do)
 }
 
 func (p *Program) runReplica(ctx context.Context, dir string, acceptLoss bool, passphrase func() ([]byte, error)) error {
@@ -91,11 +91,11 @@ func (p *Program) runReplica(ctx context.Context, dir string, acceptLoss bool, p
 	}
 	services, err := p.pick(home.Manifest.Services)
 	if err != nil {
-		return fmt.Errorf("%s: %w", home.Path(config.ManifestFile), err)
+		return usage("%s: %w", home.Path(config.ManifestFile), err)
 	}
 	lock, holder, err := acquireLock(home.Path(config.LockFile))
 	if err != nil {
-		return err
+		return lockFailed(home.Path(config.LockFile), err, "--home")
 	}
 	if lock == nil {
 		return fmt.Errorf("the home %s is in use by process %d: end that first", dir, holder)
@@ -125,17 +125,17 @@ func setLog(l *config.Log, file string, labels map[string]string) error {
 	}
 	level, err := logging.Parse(l.Level)
 	if err != nil {
-		return fmt.Errorf("%s: log.level: %w", file, err)
+		return usage("%s: log.level: %w", file, err)
 	}
 	c.Level = level
 	known := logging.GetSubsystems()
 	for _, name := range slices.Sorted(maps.Keys(l.Subsystems)) {
 		if !slices.Contains(known, name) {
 			slices.Sort(known)
-			return fmt.Errorf("%s: log.subsystems: there is no subsystem %q, only %s", file, name, strings.Join(known, ", "))
+			return usage("%s: log.subsystems: there is no subsystem %q, only %s", file, name, strings.Join(known, ", "))
 		}
 		if c.SubsystemLevels[name], err = logging.Parse(l.Subsystems[name]); err != nil {
-			return fmt.Errorf("%s: log.subsystems: %w", file, err)
+			return usage("%s: log.subsystems: %w", file, err)
 		}
 	}
 	logging.SetupLogging(c)
@@ -187,7 +187,7 @@ func (p *Program) initClient(dir, manifest string) error {
 			return err
 		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return wrong.File(dir, err, "name another directory with --dir")
+			return wrong.NewDir(dir, err, "name another directory with --dir")
 		}
 		if err := putManifest(filepath.Join(dir, config.ManifestFile), m); err != nil {
 			return err
@@ -201,7 +201,7 @@ func (p *Program) initClient(dir, manifest string) error {
 	if err := newClientKey(path); err != nil {
 		return wrong.NewFile(path, err, "see it with keys show, or name another directory with --dir")
 	}
-	key, err := crypto.ReadKeyFile(path, nil)
+	key, err := readClientKey(dir)
 	if err != nil {
 		return err
 	}
@@ -227,11 +227,11 @@ func (p *Program) initReplica(dir, manifest, http string, passphrase func() ([]b
 		return usage("there is no key %s: make one with keys new --home %s", path, dir)
 	}
 	if err != nil {
-		return err
+		return badHome(path, err, "name another home with --home")
 	}
 	self := slices.Index(m.Keys(), key.Public())
 	if self < 0 {
-		return fmt.Errorf("key file %s has public key %s, the manifest %s lists it for no replica: one of the two is wrong", path, key.Public(), manifest)
+		return usage("key file %s has public key %s, the manifest %s lists it for no replica: one of the two is wrong", path, key.Public(), manifest)
 	}
 	cfg := config.DefaultConfig()
 	cfg.Member = m.Members[self].Name
@@ -242,7 +242,7 @@ func (p *Program) initReplica(dir, manifest, http string, passphrase func() ([]b
 		}
 		there, err := config.ReadConfig(filepath.Join(dir, config.ConfigFile))
 		if err == nil && there.HTTP != http {
-			return fmt.Errorf("%s is there already: change http in it, and leave --http out", filepath.Join(dir, config.ConfigFile))
+			return usage("%s is there already: change http in it, and leave --http out", filepath.Join(dir, config.ConfigFile))
 		}
 	}
 	if err := initHome(dir, m, cfg, key.Public()); err != nil {

@@ -8,9 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/baluarte-bft/baluarte/crypto"
-	"github.com/baluarte-bft/baluarte/node/config"
 )
 
 const (
@@ -104,7 +101,7 @@ func (t *selfTest) start(ctx, replicas context.Context, dir string) (string, err
 	}); err != nil {
 		return "", err
 	}
-	key, err := crypto.ReadKeyFile(t.cluster.path(config.ClientKeyFile), nil)
+	key, err := readClientKey(t.cluster.dir)
 	if err != nil {
 		return "", err
 	}

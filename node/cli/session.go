@@ -2,9 +2,7 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,9 +35,20 @@ type Session struct {
 // addFlags gives a command the flags of every call.
 func (s *Session) addFlags(cmd *cobra.Command) {
 	addDirFlag(cmd, &s.dir)
-	cmd.Flags().DurationVar(&s.timeout, "timeout", DefaultTimeout, "give up after this time")
+	cmd.Flags().DurationVar(&s.timeout, "timeout", DefaultTimeout, timeoutText(cmd))
 	s.addTraceFlag(cmd)
 	s.discover.add(cmd)
+}
+
+// goesOn is the annotation of a command that --timeout does not end.
+const goesOn = "goes-on"
+
+// timeoutText says what --timeout bounds: of a command that goes on until something happens, only its beginning.
+func timeoutText(cmd *cobra.Command) string {
+	if cmd.Annotations[goesOn] != "" {
+		return "give up if the cluster is not reached within this time; what follows is not bounded by it"
+	}
+	return "give up after this time"
 }
 
 func addDirFlag(cmd *cobra.Command, dir *string) {
@@ -56,6 +65,11 @@ func (s *Session) Run(f func(ctx context.Context, args []string) error) func(*co
 	return func(cmd *cobra.Command, args []string) error {
 		if s.timeout <= 0 {
 			return usage("--timeout is %v: it must be positive, such as 10s", s.timeout)
+		}
+		for _, name := range []string{"instance", "discover", "fingerprint", "journal"} {
+			if f := cmd.Flags().Lookup(name); f != nil && f.Changed && f.Value.String() == "" {
+				return usage("--%s is empty: leave it out, or give a value", name)
+			}
 		}
 		s.background = s.traced(cmd)
 		ctx, cancel := context.WithTimeout(s.background, s.timeout)
@@ -84,12 +98,7 @@ func (s *Session) key() (*crypto.PrivateKey, error) {
 	if s.discover.name != "" {
 		return s.ownKey()
 	}
-	path := filepath.Join(s.dir, config.ClientKeyFile)
-	key, err := crypto.ReadKeyFile(path, nil)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, usage("there is no client key %s: make one with init --dir %s", path, s.dir)
-	}
-	return key, err
+	return readClientKey(s.dir)
 }
 
 // access reads what it takes to call the cluster.

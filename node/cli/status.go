@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -32,6 +31,7 @@ const (
 const (
 	RolePrimary = "primary"
 	RoleBackup  = "backup"
+	RoleUnknown = "unknown" // it does not answer, and fewer than f+1 others tell of the view that they are in
 )
 
 // Status is what one observer sees of a cluster; `status --json` prints it.
@@ -139,7 +139,7 @@ func (w *watcher) status(now time.Time) *Status {
 	m := w.manifest
 	n := len(m.Members)
 	s := &Status{ClusterID: m.ID().String(), N: n, F: bft.MaxFaulty(n), Quorum: bft.Quorum(n), Observer: "client"}
-	view := w.commonView()
+	view, tellers := w.commonView(now)
 	for i := range m.Members {
 		r := ReplicaStatus{ID: i, Addr: m.Members[i].Addresses[0], name: m.Members[i].Name, Role: RoleBackup}
 		seen := &w.seen[i]
@@ -153,7 +153,10 @@ func (w *watcher) status(now time.Time) *Status {
 		if r.State == StateActive {
 			own = r.View
 		}
-		if bft.Primary(bft.View(own), n) == bft.ReplicaID(i) {
+		switch {
+		case r.State != StateActive && tellers < bft.WeakQuorum(n):
+			r.Role = RoleUnknown
+		case bft.Primary(bft.View(own), n) == bft.ReplicaID(i):
 			r.Role = RolePrimary
 		}
 		s.Replicas = append(s.Replicas, r)
@@ -161,12 +164,13 @@ func (w *watcher) status(now time.Time) *Status {
 	return s
 }
 
-// commonView is the view that most replicas are in; of equally many the higher one.
-func (w *watcher) commonView() uint64 {
+// commonView is the view that most replicas are in that answer, or did until just now, and how many those are; of equally many
+// the higher one.
+func (w *watcher) commonView(now time.Time) (view uint64, tellers int) {
 	count := map[uint64]int{}
 	best := uint64(0)
 	for i := range w.seen {
-		if w.seen[i].at.IsZero() {
+		if w.seen[i].at.IsZero() || now.Sub(w.seen[i].at) > missedTicks*statusTick {
 			continue
 		}
 		v := w.seen[i].last.View
@@ -175,7 +179,7 @@ func (w *watcher) commonView() uint64 {
 			best = v
 		}
 	}
-	return best
+	return best, count[best]
 }
 
 // state judges one replica, and says why it is not active.
@@ -190,7 +194,7 @@ func (w *watcher) state(seen *sighting, now time.Time) (state, note string) {
 	case seen.now && (a.State == StateActive || a.State == StateAwaiting || a.State == StateUnresponsive):
 		return a.State, a.Why
 	case seen.down != nil && !isPending(seen.down) && !isTimeout(seen.down):
-		return StateDisconnected, seen.down.Error()
+		return StateDisconnected, client.DownReplica{Err: seen.down}.Reason()
 	case late:
 		// If it is not connected, the system accepts connections, but the process does not.
 		return StateUnresponsive, "does not answer"
@@ -286,7 +290,11 @@ func (s *Status) table(out io.Writer) {
 			}
 			return fmt.Sprint(v)
 		}
-		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.name, known(uint64(r.PID)), r.Addr, r.State, r.Role,
+		role := r.Role
+		if role == RoleUnknown {
+			role = "-"
+		}
+		fmt.Fprintf(t, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.name, known(uint64(r.PID)), r.Addr, r.State, role,
 			known(r.View), known(r.Executed), known(r.Stable))
 	}
 	t.Flush()
@@ -294,13 +302,13 @@ func (s *Status) table(out io.Writer) {
 
 // notes lists why replicas are not active.
 func (s *Status) notes() string {
-	var notes []string
+	var notes []client.DownReplica
 	for _, r := range s.Replicas {
 		if r.note != "" {
-			notes = append(notes, r.name+": "+r.note)
+			notes = append(notes, client.DownReplica{Name: r.name, Err: errors.New(r.note)})
 		}
 	}
-	return strings.Join(notes, "; ")
+	return client.Reasons(notes, len(notes))
 }
 
 func (p *Program) statusCommand() *cobra.Command {
@@ -310,7 +318,7 @@ func (p *Program) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show what each replica says of itself",
 		Long: `Asks every replica how it is, and prints a table, or JSON with --json. PID, view, executed
-and stable are 0 in JSON while they are unknown. Without a quorum it prints the same, says
+and stable are 0 in JSON while they are unknown, and the role "unknown". Without a quorum it prints the same, says
 what is missing, and ends with exit code 6.
 
 States: active; awaiting (answers late, or is starting or changing views); unresponsive
@@ -354,7 +362,7 @@ func (s *Session) printStatus(st *Status, asJSON, members bool) error {
 		st.table(s.program.stdout)
 	}
 	if m := st.missing(); m != "" {
-		return Fail(CodeNoQuorum, "no quorum: %s (%s); start the missing replicas", m, st.notes())
+		return Fail(CodeNoQuorum, "no quorum: %s (%s); %s", m, st.notes(), s.howToStart())
 	}
 	if notes := st.notes(); notes != "" && !asJSON {
 		fmt.Fprintln(s.program.stderr, notes)

@@ -96,7 +96,11 @@ func (u *upFlags) check() error {
 		return usage("--ephemeral ends with the command: leave --detach out")
 	}
 	if _, err := u.program.pick(u.apps); err != nil || len(u.apps) == 0 {
-		return usage("--app %s: choose from %s", strings.Join(u.apps, ","), strings.Join(u.program.serviceNames(), ","))
+		asked := "--app " + strings.Join(u.apps, ",")
+		if len(u.apps) == 0 {
+			asked = "--app is empty"
+		}
+		return usage("%s: choose from %s", asked, strings.Join(u.program.serviceNames(), ","))
 	}
 	if len(slices.Compact(slices.Sorted(slices.Values(u.apps)))) < len(u.apps) {
 		return usage("--app %s names a service twice", strings.Join(u.apps, ","))
@@ -132,11 +136,11 @@ func (u *upFlags) run(ctx context.Context) (err error) {
 		}()
 	}
 	if err := os.MkdirAll(u.dir, 0o755); err != nil {
-		return wrong.File(u.dir, err, "name another directory with --dir")
+		return wrong.NewDir(u.dir, err, "name another directory with --dir")
 	}
 	lock, holder, err := acquireLock(filepath.Join(u.dir, upLockFile))
 	if err != nil {
-		return err
+		return lockFailed(filepath.Join(u.dir, upLockFile), err, "--dir")
 	}
 	if lock == nil {
 		return fmt.Errorf("the cluster in %s is already running, under process %d: end it with down --dir %s", u.dir, holder, u.dir)
@@ -178,7 +182,7 @@ func (u *upFlags) prepare() (*cluster, error) {
 			u.dir, strings.Join(c.manifest.Services, ","), strings.Join(apps, ","))
 	}
 	if _, err := u.program.pick(c.manifest.Services); err != nil {
-		return nil, fmt.Errorf("the cluster in %s: %w", u.dir, err)
+		return nil, usage("the cluster in %s: %w", u.dir, err)
 	}
 	return c, c.checkHomes()
 }
@@ -192,10 +196,7 @@ func (u *upFlags) tune(c *cluster) {
 
 // supervise runs the replicas until ctx ends.
 func (u *upFlags) supervise(ctx context.Context, c *cluster) error {
-	key, err := crypto.ReadKeyFile(c.path(config.ClientKeyFile), nil)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = usage("there is no client key %s: make one with init --dir %s", c.path(config.ClientKeyFile), u.dir)
-	}
+	key, err := readClientKey(c.dir)
 	if err != nil {
 		return err
 	}
@@ -273,9 +274,18 @@ func (u *upFlags) awaitReady(ctx context.Context, c *cluster, key *crypto.Privat
 		agreeing, st.N, view, u.dir, c.manifest.ID().Short())
 	s.explain(st)
 	if active < st.N {
-		fmt.Fprintf(u.say, "%s: not active yet: %s\n", u.program.Name, st.notes())
+		u.tell(fmt.Sprintf("not active yet: %s; logs --dir %s tells more", st.notes(), u.dir))
 	}
 	return nil
+}
+
+// tell says something on the standard error, which is a log if this is the supervisor that --detach left behind: then the
+// waiting command says it too.
+func (u *upFlags) tell(text string) {
+	fmt.Fprintf(u.say, "%s: %s\n", u.program.Name, singleLine(text))
+	if u.detached {
+		fmt.Fprintf(u.out, "%s%s\n", noteReport, singleLine(text))
+	}
 }
 
 // failed counts the replicas that have ended and are not running now.

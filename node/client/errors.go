@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/baluarte-bft/baluarte/bft"
 )
@@ -95,23 +96,42 @@ type DownReplica struct {
 	Err error
 }
 
+// Reason is why in a few words: of an error of the operating system, only its own.
+func (d DownReplica) Reason() string {
+	var errno syscall.Errno
+	if errors.As(d.Err, &errno) {
+		return errno.Error()
+	}
+	return d.Err.Error()
+}
+
+// Reasons lists why replicas are not connected, each reason once, such as "r0, r2: connection refused; r1: connecting", and
+// at most that many.
+func Reasons(down []DownReplica, most int) string {
+	var reasons []string
+	names := map[string][]string{}
+	for _, d := range down {
+		reason := d.Reason()
+		if names[reason] == nil {
+			reasons = append(reasons, reason)
+		}
+		names[reason] = append(names[reason], d.Name)
+	}
+	for i, reason := range reasons {
+		if i == most {
+			return strings.Join(append(reasons[:most], fmt.Sprintf("and %d more reasons", len(reasons)-most)), "; ")
+		}
+		reasons[i] = strings.Join(names[reason], ", ") + ": " + reason
+	}
+	return strings.Join(reasons, "; ")
+}
+
 // String is one line, such as "2 of 4 replicas reachable, 3 needed (r2: connection refused)".
 func (r Reach) String() string {
 	s := fmt.Sprintf("%d of %d replicas reachable, %d needed", r.N-len(r.Down), r.N, r.Needed)
-	const most = 3 // as many reasons as fit a line
-	for i, d := range r.Down {
-		switch {
-		case i == most:
-			return s + fmt.Sprintf("; and %d more)", len(r.Down)-most)
-		case i == 0:
-			s += " ("
-		default:
-			s += "; "
-		}
-		s += fmt.Sprintf("%s: %v", d.Name, d.Err)
-	}
 	if len(r.Down) > 0 {
-		s += ")"
+		const most = 3 // as many reasons as fit a line
+		s += " (" + Reasons(r.Down, most) + ")"
 	}
 	return s
 }

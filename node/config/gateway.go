@@ -146,9 +146,11 @@ func (g *Gateway) Validate() error {
 	}
 	if err := checkListen(g.Listen); err != nil {
 		errs = append(errs, err)
+	} else if open, clear := len(g.Users) == 0 && !g.AllowAnonymous, g.TLS.Certificate == "" && !g.AllowPlainHTTP; open && clear && !g.Loopback() {
+		bad(false, "listen: whoever reaches %s could call the cluster, and values would travel in clear: list users and set tls in a config, see docs/gateway.md", g.Listen)
 	} else if !g.Loopback() {
-		bad(len(g.Users) > 0 || g.AllowAnonymous, "listen: whoever reaches %s could call the cluster: list users, or set allow_anonymous", g.Listen)
-		bad(g.TLS.Certificate != "" || g.AllowPlainHTTP, "listen: without TLS tokens and values would travel in clear to %s: set tls, or allow_plain_http behind a proxy that adds it", g.Listen)
+		bad(!open, "listen: whoever reaches %s could call the cluster: list users, or set allow_anonymous", g.Listen)
+		bad(!clear, "listen: without TLS tokens and values would travel in clear to %s: set tls, or allow_plain_http behind a proxy that adds it", g.Listen)
 	}
 	bad((g.TLS.Certificate == "") == (g.TLS.Key == ""), "tls: a certificate and its key go together")
 	bad(len(g.Users) <= MaxGatewayUsers, "users: %d, at most %d are possible", len(g.Users), MaxGatewayUsers)

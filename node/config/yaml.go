@@ -41,24 +41,34 @@ func decode(name string, data []byte, out any) error {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(out); err != nil {
-		if errors.Is(err, io.EOF) {
-			return fmt.Errorf("%s: the file is empty", name)
+		if !errors.Is(err, io.EOF) {
+			return fmt.Errorf("%s: %s; %s", name, describe(err), doFile)
 		}
-		return fmt.Errorf("%s: %s", name, describe(err))
+		what := "the file is empty"
+		if len(bytes.TrimSpace(data)) > 0 {
+			what = "the file has nothing but comments"
+		}
+		return fmt.Errorf("%s: %s; %s", name, what, doFile)
 	}
 	var rest yaml.Node
 	if err := dec.Decode(&rest); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%s: more than one YAML document in the file", name)
+		return fmt.Errorf("%s: more than one YAML document in the file; %s", name, doFile)
 	}
 	return nil
 }
+
+// doFile says what to do about a file that cannot be understood.
+const doFile = "correct it, or put it back as it was made or sent"
 
 // describe words an error of the YAML library for somebody who wrote the file.
 func describe(err error) string {
 	var te *yaml.TypeError
 	if !errors.As(err, &te) {
-		s := strings.TrimPrefix(err.Error(), "yaml: ")
-		return strings.ReplaceAll(s, "\n", "; ")
+		// The parser's own words are for those who write parsers: it is the place that helps.
+		if line := syntaxLine.FindString(err.Error()); line != "" {
+			return line + ": this is not YAML"
+		}
+		return "this is not YAML, or not text"
 	}
 	lines := make([]string, 0, len(te.Errors))
 	for _, s := range te.Errors {
@@ -73,6 +83,7 @@ func describe(err error) string {
 
 var (
 	unknownKey = regexp.MustCompile(`field (\S+) not found in type \S+`)
+	syntaxLine = regexp.MustCompile(`line \d+`)
 	wrongKind  = regexp.MustCompile("cannot unmarshal !!(\\w+)(?: `(.*)`)? into (\\S+)")
 )
 

@@ -188,10 +188,10 @@ func readBirth(fsys vfs.FS, dir string) (*Birth, []byte, error) {
 
 func (b *Birth) matches(dir string, id Identity) error {
 	if b.Cluster != id.Cluster {
-		return fmt.Errorf("%w: %s belongs to cluster %s, not %s; give this replica a directory of its own", ErrForeign, dir, b.Cluster.Short(), id.Cluster.Short())
+		return fmt.Errorf("%w: %s belongs to cluster %s, not %s; put the manifest back with which it was begun, or give this replica a directory of its own", ErrForeign, dir, b.Cluster.Short(), id.Cluster.Short())
 	}
 	if b.Member != id.Member {
-		return fmt.Errorf("%w: %s belongs to the member with key %s, not %s; give this replica a directory of its own", ErrForeign, dir, b.Member.Fingerprint(), id.Member.Fingerprint())
+		return fmt.Errorf("%w: %s belongs to the member with key %s, not %s; put that key back, or give this replica a directory of its own", ErrForeign, dir, b.Member.Fingerprint(), id.Member.Fingerprint())
 	}
 	return nil
 }

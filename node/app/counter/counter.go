@@ -15,6 +15,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"strconv"
@@ -30,6 +31,8 @@ var (
 	ErrOverflow = errors.New("overflow")
 	// ErrSyntax: there is no such operation.
 	ErrSyntax = errors.New("syntax error")
+
+	errQuestion = fmt.Errorf("%w: the only question is get", ErrSyntax)
 )
 
 // machine is the service. Its state is one number, which Query reads while Apply changes it.
@@ -54,7 +57,7 @@ func (m *machine) Apply(_ app.Context, op []byte) []byte {
 // Query answers "get".
 func (m *machine) Query(_ context.Context, q []byte) ([]byte, error) {
 	if string(q) != "get" {
-		return nil, ErrSyntax
+		return nil, errQuestion
 	}
 	return strconv.AppendInt(nil, m.value.Load(), 10), nil
 }

@@ -111,9 +111,17 @@ func Args(least, most int) cobra.PositionalArgs {
 	}
 }
 
-// HelpCommand is cobra's help command, but an unknown topic is a mistake.
-func HelpCommand() *cobra.Command {
-	return &cobra.Command{Use: "help [COMMAND]", Short: "Show the help of a command", RunE: help}
+// helpCommand is cobra's help command, but an unknown topic is a mistake.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{Use: "help [COMMAND]", Short: "Show the help of a command", RunE: help,
+		Long: "Shows the help of a command, as --help behind it does, or that of the whole program."}
+}
+
+// SetHelp gives a program its help command, with an example of the command topic.
+func SetHelp(root *cobra.Command, topic string) {
+	c := helpCommand()
+	c.Example = fmt.Sprintf("  %s help\n  %[1]s help %s", root.Name(), topic)
+	root.SetHelpCommand(c)
 }
 
 func help(cmd *cobra.Command, args []string) error {
@@ -140,7 +148,19 @@ func File(path string, err error, do string) error {
 // NewFile is File for one that was to be made: what is missing then is its directory.
 func NewFile(path string, err error, do string) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return File(filepath.Dir(path), err, "make that directory, or "+do)
+		dir := filepath.Dir(path)
+		if _, missing := os.Stat(dir); missing == nil {
+			return &Error{&described{path + " cannot be made: the system allows none there: " + do, err}}
+		}
+		return File(dir, err, "make that directory, or "+do)
+	}
+	return File(path, err, do)
+}
+
+// NewDir is File for a directory that was to be made, with those above it.
+func NewDir(path string, err error, do string) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Error{&described{path + " cannot be made: the system allows none there: " + do, err}}
 	}
 	return File(path, err, do)
 }

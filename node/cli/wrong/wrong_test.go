@@ -82,6 +82,12 @@ func TestFile(t *testing.T) {
 	if err := NewFile(missing, os.WriteFile(missing, nil, 0o600), "do this"); err.Error() != "there is no "+filepath.Dir(missing)+": make that directory, or do this" {
 		t.Errorf("%v", err)
 	}
+	if err := NewFile("/dev/null", fs.ErrNotExist, "do this"); err.Error() != "/dev/null cannot be made: the system allows none there: do this" {
+		t.Errorf("%v", err)
+	}
+	if err := NewDir(missing, fs.ErrNotExist, "do this"); err.Error() != missing+" cannot be made: the system allows none there: do this" {
+		t.Errorf("%v", err)
+	}
 	if err := NewFile(dir, os.WriteFile(dir, nil, 0o600), "do this"); err.Error() != dir+" is a directory: do this" {
 		t.Errorf("%v", err)
 	}
