@@ -101,6 +101,7 @@ var badInput = []struct{ args, words string }{
 	{"bftnode receipt check object.json", "object.json is no receipt: it names neither"},
 	{"bftnode receipt check --manifest nosuch object.json", "there is no nosuch: name the manifest"},
 	{"bftnode receipt check --dir nosuch object.json", "there is no cluster in nosuch"},
+	{"bftnode receipt", "bftnode receipt needs the command check; see bftnode receipt --help"},
 	{"bftnode recover", "the usage is: bftnode recover JOURNAL"},
 	{"bftnode recover nosuch", "there is no nosuch: name the journal"},
 	{"bftnode recover text.txt", "the journal text.txt: it is of another cluster, or no journal"},

@@ -84,3 +84,21 @@ func TestMissionFigures(t *testing.T) {
 		t.Errorf("%v, %v", a.Faults, b.Faults)
 	}
 }
+
+// TestReliabilityOfAShortTime: of a span that does not fit into the time nothing is told.
+func TestReliabilityOfAShortTime(t *testing.T) {
+	for _, c := range []struct {
+		length Duration
+		want   string
+	}{
+		{30 * second, "reliability             not told: none of the minutes fits into 30s\n"},
+		{120 * second, "reliability             100.0 % of the minutes that begin at any moment have no failure\n"},
+	} {
+		d := Dependability{Replicas: 4, Time: c.length, Within: second, Span: 60 * second}
+		d.Figure(nil, nil)
+		var b strings.Builder
+		if _, err := d.WriteTo(&b); err != nil || !strings.Contains(b.String(), c.want) {
+			t.Errorf("%v: %s, %v, want %s", c.length, b.String(), err, c.want)
+		}
+	}
+}

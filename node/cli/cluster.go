@@ -230,7 +230,7 @@ func initHome(dir string, m *config.Manifest, cfg *config.Config, member crypto.
 		return err
 	}
 	if err := config.WriteFile(filepath.Join(dir, config.ConfigFile), cfg.Encode(), 0o644); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+		return badFile(dir, err, "choose another directory")
 	}
 	h := &config.Home{Dir: dir, Config: cfg}
 	if err := store.Init(nil, h.DataDir(), store.Identity{Cluster: m.ID(), Member: member}); err != nil {
@@ -243,7 +243,7 @@ func initHome(dir string, m *config.Manifest, cfg *config.Config, member crypto.
 func putManifest(path string, m *config.Manifest) error {
 	err := config.WriteFile(path, m.Encode(), 0o644)
 	if !errors.Is(err, fs.ErrExist) {
-		return err
+		return badFile(path, err, "choose another directory")
 	}
 	there, err := config.ReadManifest(path)
 	switch {
