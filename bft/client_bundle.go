@@ -389,7 +389,7 @@ func (c *Client) accept(i int, session SessionID, results [][]byte) {
 	c.lastUsed = c.now
 	c.noteEnd(results)
 	for k := range b.calls {
-		if call := &b.calls[k]; !call.ended && !c.move(b, k, results[k]) {
+		if call := &b.calls[k]; !call.ended && !c.crowded(b, k, results[k]) && !c.move(b, k, results[k]) {
 			value, err := b.outcome(results[k])
 			c.end(call.id, value, said(err, call.again), call.size)
 			r := &c.ready.Results[len(c.ready.Results)-1]

@@ -187,7 +187,9 @@ func (c *Client) count(i int, key voteKey) {
 			return // more than f are faulty
 		}
 		for k := range q.calls {
-			c.endRead(&q.calls[k], results[k])
+			if c.endRead(&q.calls[k], results[k]); !q.calls[k].ended {
+				c.readAgain(q, k)
+			}
 		}
 		c.dropQuery(i)
 		return
@@ -240,7 +242,7 @@ func (c *Client) contended(q *sentQuery) bool {
 			if q.calls[k].ended || q.votes[r].results == nil || len(q.votes[r].results) != len(q.calls) {
 				continue
 			}
-			if result := q.votes[r].results[k]; alikeAt(q.votes, k, result) >= need {
+			if result := q.votes[r].results[k]; !crowdedOut(result) && alikeAt(q.votes, k, result) >= need {
 				c.endRead(&q.calls[k], result)
 			}
 		}
@@ -284,8 +286,20 @@ func alikeAt(votes []resultVote, k int, result []byte) (n int) {
 	return n
 }
 
+// readAgain has a read wait once more that was not answered. The first of a question always is, so that each has an end.
+func (c *Client) readAgain(q *sentQuery, k int) {
+	call := &q.calls[k]
+	c.reads[q.consistency-1].push(waitingCall{id: call.id, op: q.ops[k], deadline: call.deadline, traced: call.traced})
+}
+
+// crowdedOut tells whether there was no room for a result beside those of others.
+func crowdedOut(result []byte) bool {
+	return len(result) == 1 && ResultStatus(result[0]) == ResultCrowded
+}
+
+// endRead ends a read with its result, unless there was no room for it.
 func (c *Client) endRead(call *sentCall, result []byte) {
-	if call.ended {
+	if call.ended || crowdedOut(result) {
 		return
 	}
 	call.ended = true

@@ -26,6 +26,7 @@ const (
 	ResultFailed                             // a read that ended in an error, whose text follows
 	ResultEnded                              // the session's lease ran out before; never executed
 	ResultReplaced                           // a newer session of the instance ended this one before; never executed
+	ResultCrowded                            // the results before it in its frame left no room for its own; never executed, or not read
 )
 
 // Final tells whether the outcome cannot change when the same bundle is ordered again.
@@ -103,6 +104,7 @@ var resultErrors = [...]*CallError{
 	ResultEnded:          {ErrSessionExpired, ErrNotSubmitted, "the session's lease ran out before it was ordered"},
 	ResultReplaced:       {ErrReplaced, ErrNotSubmitted, "a newer client of this instance has taken over"},
 	ResultTooLate:        {ErrRejected, nil, "it was ordered after it had expired"},
+	ResultCrowded:        {ErrOverloaded, ErrNotSubmitted, "not executed: there was no room for its result beside those of other calls"},
 }
 
 var (

@@ -100,10 +100,29 @@ func (c *Client) notOpened(result []byte) {
 
 // again has a call wait once more, with the operation that left in b.
 func (c *Client) again(b *sentBundle, k int, ops [][]byte) {
+	c.waits(b, k, ops, min(2*b.backoff, c.cfg.MaxRetry))
+}
+
+// waits has call k of b wait as one that left before and may have been executed, or, with a back-off of 0, has not.
+func (c *Client) waits(b *sentBundle, k int, ops [][]byte, backoff Time) {
 	call := &b.calls[k]
 	c.waiting.push(waitingCall{id: call.id, op: ops[k], deadline: call.deadline, class: b.class,
-		idempotent: call.idempotent, moves: call.moves, traced: call.traced, backoff: min(2*b.backoff, c.cfg.MaxRetry)})
+		idempotent: call.idempotent, moves: call.moves, traced: call.traced, backoff: backoff})
 	call.ended = true
+}
+
+// crowded has call k of b leave again if it was not executed, for there was no room for its result beside those of
+// others in b. The first of b is never crowded, so that each round executes some.
+func (c *Client) crowded(b *sentBundle, k int, result []byte) bool {
+	if !crowdedOut(result) || b.semantics == Maybe {
+		return false
+	}
+	backoff := Time(0)
+	if b.calls[k].again {
+		backoff = b.backoff
+	}
+	c.waits(b, k, b.operations(), backoff)
+	return true
 }
 
 // left tells whether a call that waits has left before.

@@ -303,3 +303,86 @@ func TestWaitsForItsSession(t *testing.T) {
 		t.Fatal("it goes on opening sessions for nobody")
 	}
 }
+
+// crowd answers the newest bundle as replicas do that had room for the results of its first operations only.
+func (r *clientRig) crowd(room int) {
+	r.t.Helper()
+	b, _ := r.lastRequest()
+	results := make([][]byte, len(b.Ops))
+	for i := range results {
+		if results[i] = okResults(string(b.Ops[i]))[0]; i >= room {
+			results[i] = []byte{byte(ResultCrowded)}
+		}
+	}
+	for id := range ReplicaID(2) {
+		r.c.Step(id, ReplyFrame(id, 0, b, 77, results, Everyone))
+	}
+	r.pump()
+}
+
+// Operations for whose results there was no room beside those of others were not executed, and are called again.
+func TestCrowdedCallsLeaveAgain(t *testing.T) {
+	for _, s := range []Semantics{ExactlyOnce, AtMostOnce, AtLeastOnce, Maybe} {
+		r := newRig(t, rigConfig(4))
+		r.open()
+		const calls = 7
+		for id := range CallID(calls) {
+			if err := r.c.Invoke(id, []byte{byte(id)}, CallOptions{Semantics: s, Deadline: r.now + Second}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.tick(0)
+		if b, _ := r.lastRequest(); len(b.Ops) != calls {
+			t.Fatalf("%v: %d operations in a bundle", s, len(b.Ops))
+		}
+		first := r.requests[len(r.requests)-1].First
+		if r.crowd(3); s == Maybe { // which leave once
+			if err := r.results[calls-1].Err; !errors.Is(err, ErrNotSubmitted) || errors.Is(err, ErrOutcomeUnknown) {
+				t.Errorf("%v: %v", s, err)
+			}
+			continue
+		}
+		r.tick(Millisecond)
+		b, _ := r.lastRequest()
+		if len(b.Ops) != calls-3 || b.First != first+calls {
+			t.Fatalf("%v: %d operations from number %d leave again", s, len(b.Ops), b.First)
+		}
+		r.crowd(1)
+		r.tick(Millisecond)
+		r.crowd(calls)
+		for id := range CallID(calls) {
+			r.want(id, string([]byte{byte(id)}))
+		}
+	}
+}
+
+// So are reads, with those that wait.
+func TestCrowdedReadsLeaveAgain(t *testing.T) {
+	r := newRig(t, rigConfig(4))
+	const reads = 7
+	for id := range CallID(reads) {
+		if err := r.c.Query(id, []byte{byte(id)}, Linearizable, CallOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for room := range 4 {
+		r.tick(Millisecond)
+		q := r.queries[len(r.queries)-1]
+		results := make([][]byte, len(q.Ops))
+		for i := range results {
+			if results[i] = okResults(string(q.Ops[i]))[0]; i > room {
+				results[i] = []byte{byte(ResultCrowded)}
+			}
+		}
+		for id := range ReplicaID(3) {
+			r.c.Step(id, AnswerFrame(id, r.c.cfg.Epoch, 9, q, results))
+		}
+		r.pump()
+	}
+	for id := range CallID(reads) {
+		r.want(id, string([]byte{byte(id)}))
+	}
+	if info := r.c.Info(); info.Waiting != 0 {
+		t.Errorf("%+v", info)
+	}
+}

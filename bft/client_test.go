@@ -399,7 +399,7 @@ func TestResultStatuses(t *testing.T) {
 		{"", ErrOutcomeUnknown, true}, {"\x02", ErrSessionExpired, true}, {"\x04", ErrRejected, false},
 		{"\x05", ErrRejected, false}, {"\x07", ErrRejected, false}, {"\x08", ErrRejected, false},
 		{"\x09", ErrOutcomeUnknown, true}, {"\x0a", ErrRejected, false}, {"\x0bno such key", ErrReadFailed, false},
-		{"\x0c", ErrSessionExpired, false}, {"\x0d", ErrReplaced, false}, {"\x0e", ErrOutcomeUnknown, true}, {"\x08x", ErrOutcomeUnknown, true},
+		{"\x0c", ErrSessionExpired, false}, {"\x0d", ErrReplaced, false}, {"\x0f", ErrOutcomeUnknown, true}, {"\x08x", ErrOutcomeUnknown, true},
 	} {
 		r := newRig(t, rigConfig(4))
 		r.invoke(1, "a")

@@ -27,6 +27,7 @@ type executor struct {
 	n       *Node
 	box     *mailbox[task]
 	backlog atomic.Int64
+	replies replies
 }
 
 // take hands over what a Ready has for the executor, in its order.
@@ -96,29 +97,67 @@ func (e *executor) run(t *task) {
 // execute applies a batch, reports it and sends the replies.
 func (e *executor) execute(b *bft.Batch) {
 	n := e.n
-	begin := n.now()
-	out := n.machine.Execute(b)
-	n.tracer.executed(b.Seq, begin, n.now())
+	e.replies = replies{batch: b, begin: n.now(), waiting: e.replies.waiting[:0]}
+	out := n.machine.ExecuteEach(b, e.replied)
+	n.tracer.executed(b.Seq, e.replies.begin, n.now())
 	n.executed.Store(uint64(b.Seq))
 	e.backlog.Add(-1)
 	n.inbox.report(func(d *bft.Done) { d.Executed = append(d.Executed, out.Executed) })
 	if b.Checkpoint {
 		e.snapshot(b.Seq)
 	}
-	ops := 0
-	for _, bundle := range b.Bundles {
-		ops += len(bundle.Ops)
+	e.sendReplies()
+	e.replies.batch = nil
+}
+
+// maxWaiting is how many bytes of results wait until their batch is executed. Beyond it they leave before that: what clients ask for with
+// one batch may be a thousand times larger than memory.
+const maxWaiting = 16 << 20
+
+// replies are those of the batch that is being executed.
+type replies struct {
+	batch   *bft.Batch
+	begin   bft.Time
+	waiting []*exec.Reply
+	next    int // the bundle of waiting[0]
+	bytes   int // of the results in waiting
+	counted bool
+}
+
+// replied takes the reply to the next bundle.
+func (e *executor) replied(_ int, r *exec.Reply) {
+	e.replies.waiting = append(e.replies.waiting, r)
+	for _, result := range r.Results {
+		e.replies.bytes += len(result)
 	}
-	// Counted before the replies leave: who has one finds its operation in the metrics.
-	n.metrics.batches.Inc()
-	n.metrics.bundles.Add(float64(len(b.Bundles)))
-	n.metrics.operations.Add(float64(ops))
-	for i := range out.Replies {
-		if r := &out.Replies[i]; !r.Void { // else the bundle is ordered again
-			n.receipts.add(b.Bundles[i], r, b.Seq, out.Executed.Time)
-			e.reply(b.Bundles[i], r)
+	if e.replies.bytes > maxWaiting {
+		e.n.tracer.executed(e.replies.batch.Seq, e.replies.begin, e.n.now())
+		e.sendReplies()
+	}
+}
+
+// sendReplies sends the replies that wait, and lets go of their results.
+func (e *executor) sendReplies() {
+	x, n := &e.replies, e.n
+	if !x.counted { // before the replies leave: who has one finds its operation in the metrics
+		x.counted = true
+		ops := 0
+		for _, bundle := range x.batch.Bundles {
+			ops += len(bundle.Ops)
 		}
+		n.metrics.batches.Inc()
+		n.metrics.bundles.Add(float64(len(x.batch.Bundles)))
+		n.metrics.operations.Add(float64(ops))
 	}
+	for k, r := range x.waiting {
+		if bundle := x.batch.Bundles[x.next+k]; !r.Void { // else the bundle is ordered again
+			n.receipts.add(bundle, r, x.batch.Seq, n.machine.Time())
+			e.reply(bundle, r)
+		}
+		r.Results = nil
+	}
+	x.next += len(x.waiting)
+	x.waiting, x.bytes = x.waiting[:0], 0
 }
 
 // snapshot takes a handle on the state and hands it to the writer.
@@ -144,43 +183,10 @@ func (e *executor) reply(b *bft.Bundle, r *exec.Reply) {
 	if !ok || to.silent {
 		return
 	}
-	results := fit(r.Results, forgotten)
-	frame := bft.ReplyFrame(e.n.opts.Core.Self, bft.View(e.n.view.Load()), b, r.Session, results, to.replier)
+	frame := bft.ReplyFrame(e.n.opts.Core.Self, bft.View(e.n.view.Load()), b, r.Session, r.Results, to.replier)
 	if !to.conn.Send(e.n.tracer.reply(to.conn, b.Digest, frame)) {
 		e.n.metrics.replyDrops.Inc()
 	}
-}
-
-// replyBytes bounds the results of one reply or answer, so that it fits a frame.
-const replyBytes = 4 << 20
-
-// What stands in a reply for a result that did not fit: the operation was executed, or the query
-// has an answer, but it cannot be told.
-var (
-	forgotten = []byte{byte(exec.StatusForgotten)}
-	tooLarge  = append([]byte{byte(exec.StatusFailed)}, "the answers to one bundle of queries exceed 4 MiB: ask for less at a time"...)
-)
-
-// fit replaces the results that would take a reply beyond replyBytes. What it does depends on the
-// results alone, so that all replicas answer alike.
-func fit(results [][]byte, instead []byte) [][]byte {
-	size := 0
-	for _, r := range results {
-		size += len(r)
-	}
-	if size <= replyBytes {
-		return results
-	}
-	out := make([][]byte, len(results))
-	size = 0
-	for i, r := range results {
-		if size+len(r) > replyBytes {
-			r = instead
-		}
-		size += len(r)
-		out[i] = r
-	}
-	return out
 }
 
 // install replaces the executed state by the one that was fetched.

@@ -144,7 +144,7 @@ func (n *Node) answer(w waitingQuery) {
 	ctx, cancel := context.WithTimeout(n.ctx, queryTimeout)
 	executed := bft.Seq(n.executed.Load())
 	begin := n.now()
-	results := fit(n.machineQuery(ctx, w.query.Ops), tooLarge)
+	results := n.machineQuery(ctx, w.query.Ops)
 	end := n.now()
 	cancel()
 	<-n.queries.slots

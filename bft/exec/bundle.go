@@ -2,6 +2,7 @@ package exec
 
 import (
 	"math"
+	"slices"
 
 	"github.com/baluarte-bft/baluarte/bft"
 )
@@ -103,6 +104,7 @@ func (m *Machine) operations(b *bft.Bundle, s *session, ctx *Context) (all [][]b
 	out := arena{}
 	results := make([][]byte, len(b.Ops))
 	fresh := 0 // results[fresh:i] were decided just now and are not kept yet
+	size := 0  // of the results of what was executed
 	for i, op := range b.Ops {
 		n := b.First + uint64(i)
 		decided := s.decided(n)
@@ -114,13 +116,21 @@ func (m *Machine) operations(b *bft.Bundle, s *session, ctx *Context) (all [][]b
 			continue
 		}
 		if !decided && s.fits(n) {
-			if late {
+			switch {
+			case late:
 				// The number is used up: a retry gets the same result, whenever.
 				results[i] = statusResults[StatusTooLate]
-			} else {
+			case size > ReplyBytes && m.updated(op) == nil: // what has an update was planned to be executed
+				results[i] = statusResults[StatusCrowded]
+				m.ran++
+			default:
 				ctx.Op, ctx.index, out.left = n, base+uint64(i), len(b.Ops)-i
 				results[i] = m.call(ctx, op, &out)
 				m.ran++
+				if len(results[i]) > MaxResultBytes || size > ReplyBytes {
+					results[i] = statusResults[StatusForgotten]
+				}
+				size += len(results[i])
 			}
 			s.decide(n)
 			continue
@@ -145,6 +155,22 @@ func (m *Machine) refused(s *session, n uint64, decided, late bool) []byte {
 		return statusResults[StatusTooLate]
 	}
 	return statusResults[StatusTooFar]
+}
+
+// fit leaves out results that were kept and, together, are more than one bundle's ever were: its numbers are those of several.
+func (r *Reply) fit() {
+	size := 0
+	for _, x := range r.Results {
+		size += len(x)
+	}
+	if size <= ReplyBytes+MaxResultBytes {
+		return
+	}
+	r.Results = slices.Clone(r.Results) // they are the cache's
+	for i := len(r.Results) - 1; size > ReplyBytes+MaxResultBytes; i-- {
+		size -= len(r.Results[i])
+		r.Results[i] = statusResults[StatusForgotten]
+	}
 }
 
 // recall replies to a bundle without executing anything.
@@ -273,6 +299,12 @@ func reopened(b *bft.Bundle, o *opening) Reply {
 // Replay replies to a bundle that was executed before: from the cache, or as execution would
 // refuse it now. It changes nothing. What could still be executed gets StatusNotNow.
 func (m *Machine) Replay(b *bft.Bundle) Reply {
+	r := m.replay(b)
+	r.fit()
+	return r
+}
+
+func (m *Machine) replay(b *bft.Bundle) Reply {
 	if !wellFormed(b) {
 		return refuse(b, StatusInvalid)
 	}

@@ -56,7 +56,7 @@ func DefaultLimits() Limits {
 		MaxSessions: 10_000, SessionsPerClient: 256, MaxClosed: 10_000,
 		MaxOpenings: 65_536, OpeningsPerClient: 4_096,
 		MaxAhead:           24 * 3600 * bft.Second,
-		SessionResultBytes: 1 << 20, ClientResultBytes: 16 << 20, TotalResultBytes: 256 << 20,
+		SessionResultBytes: 16 << 20, ClientResultBytes: 32 << 20, TotalResultBytes: 256 << 20,
 	}
 }
 

@@ -99,24 +99,28 @@ func (m *Machine) Marks() []bft.SessionMark {
 	return marks
 }
 
-// again names the bundles of which a result is not final.
-func again(b *bft.Batch, replies []Reply) []bft.Digest {
-	var out []bft.Digest
-	for i := range replies {
-		for _, r := range replies[i].Results {
-			if len(r) > 0 && !Status(r[0]).Final() {
-				out = append(out, b.Bundles[i].Digest)
-				break
-			}
-		}
-	}
-	return out
+// unfinal tells whether a result is not final.
+func (r *Reply) unfinal() bool {
+	return slices.ContainsFunc(r.Results, func(result []byte) bool { return len(result) > 0 && !Status(result[0]).Final() })
 }
+
+// The results of a bundle, or of a question, are bounded, whatever clients ask for: so they fit a frame, and memory. Beyond
+// ReplyBytes no further operation is executed, no further read answered: see StatusCrowded.
+const (
+	ReplyBytes = 4 << 20
+	// MaxResultBytes is the longest result of one operation, status included. One that would be longer is not kept (StatusForgotten); a
+	// read that would be fails.
+	MaxResultBytes = 4<<20 + 64<<10
+)
 
 // Execute executes the batch, whose number must be the next. Bundles and their operations are
 // not kept. It panics if the number is another, or if Restore left the machine unusable: the
 // host would diverge from its peers.
-func (m *Machine) Execute(b *bft.Batch) Outcome {
+func (m *Machine) Execute(b *bft.Batch) Outcome { return m.ExecuteEach(b, func(int, *Reply) {}) }
+
+// ExecuteEach is Execute, and calls each after each bundle, while those behind it are not executed yet. It may take the results out of the
+// reply: those of all bundles together have no bound but the batch's.
+func (m *Machine) ExecuteEach(b *bft.Batch, each func(i int, r *Reply)) Outcome {
 	if m.broken != nil {
 		panic(fmt.Sprintf("exec: execute after a failed restore: %v", m.broken))
 	}
@@ -136,12 +140,21 @@ func (m *Machine) Execute(b *bft.Batch) Outcome {
 	for i, bundle := range b.Bundles {
 		ctx := Context{Seq: b.Seq, Client: bundle.Client, now: m.time, proposal: b.Digest, index: uint64(i) << 32}
 		m.ran = 0
-		out.Replies[i] = m.bundle(bundle, &ctx)
-		out.Replies[i].Fresh = len(bundle.Ops) > 0 && m.ran == len(bundle.Ops)
-		m.digests = append(m.digests, out.Replies[i].Digest())
+		r := &out.Replies[i]
+		*r = m.bundle(bundle, &ctx)
+		r.fit()
+		r.Fresh = len(bundle.Ops) > 0 && m.ran == len(bundle.Ops)
+		m.digests = append(m.digests, r.Digest())
+		if r.unfinal() {
+			out.Executed.Again = append(out.Executed.Again, bundle.Digest)
+		}
+		if r.Void {
+			out.Executed.Void = append(out.Executed.Void, bundle.Digest)
+		}
+		each(i, r)
 	}
 	m.history.Append(HistoryLeaf(b.Seq, b.Digest, crypto.MerkleRoot(m.digests)))
-	out.Executed = bft.Executed{Seq: b.Seq, Time: m.time, Marks: m.takeMarks(), Again: again(b, out.Replies), Void: void(b, out.Replies)}
+	out.Executed.Seq, out.Executed.Time, out.Executed.Marks = b.Seq, m.time, m.takeMarks()
 	return out
 }
 
@@ -241,9 +254,12 @@ func (m *Machine) Validate(frame []byte) error {
 // states if batches are executed meanwhile.
 func (m *Machine) Query(ctx context.Context, frames [][]byte) [][]byte {
 	results := make([][]byte, len(frames))
+	size := 0
 	for i, frame := range frames {
 		op, s, status := m.route(frame)
 		switch {
+		case size > ReplyBytes:
+			results[i] = statusResults[StatusCrowded]
 		case status != StatusOK:
 			results[i] = statusResults[status]
 		case !op.Read:
@@ -251,6 +267,7 @@ func (m *Machine) Query(ctx context.Context, frames [][]byte) [][]byte {
 		default:
 			results[i] = query(ctx, s, op.Payload)
 		}
+		size += len(results[i])
 	}
 	return results
 }
@@ -266,6 +283,9 @@ func query(ctx context.Context, s *service, q []byte) []byte {
 			}
 		}
 		return append([]byte{byte(StatusFailed)}, text...)
+	}
+	if len(value) >= MaxResultBytes {
+		return fmt.Appendf([]byte{byte(StatusFailed)}, "the answer has %d bytes, at most %d can be told: ask for less at a time", len(value), MaxResultBytes-1)
 	}
 	return append([]byte{byte(StatusOK)}, value...)
 }

@@ -189,7 +189,7 @@ func TestStatusesMatchWhatClientsRead(t *testing.T) {
 			t.Errorf("%s: final %v", s, s.Final())
 		}
 	}
-	for _, bad := range []string{"", "\x01x", "\x0e", "\xff"} {
+	for _, bad := range []string{"", "\x01x", "\x0f", "\xff"} {
 		if _, err := Result([]byte(bad)); !errors.Is(err, ErrBadResult) {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -109,7 +109,10 @@ const (
 	// StatusReplaced: a newer session of the instance has ended this one, or refused its opening, before the operation was
 	// ordered. Never executed.
 	StatusReplaced = Status(bft.ResultReplaced)
-	statusEnd      = StatusReplaced + 1
+	// StatusCrowded: the results before it, of the same bundle or question, have ReplyBytes. Never executed: the number is
+	// used up, and the client asks again with another one.
+	StatusCrowded = Status(bft.ResultCrowded)
+	statusEnd     = StatusCrowded + 1
 )
 
 // The errors for the statuses, see [Status.Err].
@@ -127,14 +130,15 @@ var (
 	ErrFailed         = errors.New("exec: query failed")
 	ErrEnded          = errors.New("exec: the session's lease ran out before, not executed")
 	ErrReplaced       = errors.New("exec: a newer session of the instance replaced this one before, not executed")
+	ErrCrowded        = errors.New("exec: no room for the result beside others, not executed")
 	ErrBadResult      = errors.New("exec: malformed result")
 )
 
 var statusErrors = [statusEnd]error{nil, ErrUnknownSession, ErrExpired, ErrTooFar, ErrSuperseded,
-	ErrRefused, ErrNotNow, ErrUnknownService, ErrInvalid, ErrForgotten, ErrTooLate, ErrFailed, ErrEnded, ErrReplaced}
+	ErrRefused, ErrNotNow, ErrUnknownService, ErrInvalid, ErrForgotten, ErrTooLate, ErrFailed, ErrEnded, ErrReplaced, ErrCrowded}
 
 var statusNames = [statusEnd]string{"ok", "unknown session", "expired", "too far", "superseded",
-	"refused", "not now", "unknown service", "invalid", "forgotten", "too late", "failed", "ended", "replaced"}
+	"refused", "not now", "unknown service", "invalid", "forgotten", "too late", "failed", "ended", "replaced", "crowded"}
 
 // statusResults are the results that consist of a status only; shared, for they are many.
 var statusResults = func() (r [statusEnd][]byte) {

@@ -213,17 +213,6 @@ func (s *session) executes(b *bft.Bundle) func(yield func(int) bool) {
 	}
 }
 
-// void names the bundles that were, wholly or in part, not executed for want of an update.
-func void(b *bft.Batch, replies []Reply) []bft.Digest {
-	var out []bft.Digest
-	for i := range replies {
-		if replies[i].Void {
-			out = append(out, b.Bundles[i].Digest)
-		}
-	}
-	return out
-}
-
 // replaces tells whether an opening would end a live session, and so make room for its own.
 func (m *Machine) replaces(owner *client, b *bft.Bundle) bool {
 	if b.Claim == nil || b.Claim.Replace != bft.ReplaceAll || m.table.outdated(b) {

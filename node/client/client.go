@@ -227,7 +227,8 @@ func (c *Client) connect() (*transport.Client, error) {
 		members[i] = transport.Member{Key: m.Key.PublicKey, Addrs: m.Addresses}
 	}
 	return transport.Dial(transport.ClientConfig{Key: c.key, Cluster: c.manifest.ID(), Members: members,
-		Receive: c.receive, State: c.state, Limits: transport.Limits{ReconnectMax: 500 * time.Millisecond}})
+		Receive: c.receive, State: c.state, Limits: transport.Limits{ReconnectMax: 500 * time.Millisecond,
+			MaxFrameBytes: bft.MaxFrameBytes, ClientQueueBytes: 2 * bft.MaxFrameBytes}})
 }
 
 // state is called by the transport.

@@ -427,13 +427,13 @@ func TestStatusesAreThoseOfExec(t *testing.T) {
 		exec.StatusTooFar: bft.ResultTooFar, exec.StatusSuperseded: bft.ResultSuperseded, exec.StatusRefused: bft.ResultRefused,
 		exec.StatusNotNow: bft.ResultNotNow, exec.StatusUnknownService: bft.ResultUnknownService, exec.StatusInvalid: bft.ResultInvalid,
 		exec.StatusForgotten: bft.ResultForgotten, exec.StatusTooLate: bft.ResultTooLate, exec.StatusFailed: bft.ResultFailed,
-		exec.StatusEnded: bft.ResultEnded, exec.StatusReplaced: bft.ResultReplaced,
+		exec.StatusEnded: bft.ResultEnded, exec.StatusReplaced: bft.ResultReplaced, exec.StatusCrowded: bft.ResultCrowded,
 	} {
 		if byte(s) != byte(want) || s.Final() != want.Final() {
 			t.Errorf("%v is %d in bft", s, want)
 		}
 	}
-	if next := exec.StatusReplaced + 1; !errors.Is(next.Err(), exec.ErrBadResult) {
+	if next := exec.StatusCrowded + 1; !errors.Is(next.Err(), exec.ErrBadResult) {
 		t.Errorf("%v is not known to bft", next)
 	}
 	results := [][]byte{{0, 1}, {}, {9}}

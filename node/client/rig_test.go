@@ -121,6 +121,7 @@ func (r *replica) start() {
 	var err error
 	r.server, err = transport.Listen(transport.ServerConfig{Key: testKey(fmt.Sprint("replica", r.id)), Self: int(r.id),
 		Cluster: r.cl.manifest.ID(), Members: members, Listen: []string{r.addr}, Handler: r,
+		Limits: transport.Limits{MaxFrameBytes: bft.MaxFrameBytes, PeerQueueBytes: 2 * bft.MaxFrameBytes, ClientQueueBytes: 2 * bft.MaxFrameBytes},
 		AdmitClient: func(key crypto.PublicKey) error {
 			if r.cl.admit != nil {
 				return r.cl.admit(key)
