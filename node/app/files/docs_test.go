@@ -15,7 +15,7 @@ func TestDocsHaveTheLimits(t *testing.T) {
 	mib := func(n uint64) string { return fmt.Sprintf("%d MiB", n>>20) }
 	for path, words := range map[string]struct{ thousands, client, all, requests string }{
 		"files.md":       {",", "of a client", "in all", "requests"},
-		"files.pt-BR.md": {".", "de um cliente", "ao todo", "pedidos"},
+		"files.pt-BR.md": {".", "de um cliente", "ao todo", "requisições"},
 	} {
 		data, err := os.ReadFile("../../../docs/services/" + path)
 		if err != nil {
