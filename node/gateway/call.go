@@ -219,7 +219,9 @@ func (c *call) readOnce(o *Operation) error {
 	case c.route.transfer:
 		return badRequest("an Idempotency-Key is not for files, which travel in many operations: the versions of the file tell what became of it")
 	}
-	o.Once, o.Until = c.account.Name+"/"+key, time.Now().Add(time.Duration(c.g.limits.RepeatTime))
+	// Two paths may come down to one operation, as the making of leases for two locks does.
+	o.Once = c.account.Name + "/" + key + "\n" + c.r.Method + " " + c.r.URL.Path // no header has a line feed
+	o.Until = time.Now().Add(time.Duration(c.g.limits.RepeatTime))
 	if until == "" {
 		return nil
 	}
@@ -255,6 +257,17 @@ func (c *call) reserve(n int64) *Error {
 		return err
 	}
 	c.held += n
+	return nil
+}
+
+// holds has the request hold so many bytes of the gateway's memory, if that is more than before; little is not counted.
+func (c *call) holds(n int64) error {
+	if n <= max(c.held, smallAnswer) {
+		return nil
+	}
+	if err := c.reserve(n - c.held); err != nil { // a nil *Error would be no nil error
+		return err
+	}
 	return nil
 }
 

@@ -33,7 +33,7 @@ type Error struct {
 	Code string
 	// Message is a line for people.
 	Message string
-	// Effect is None unless it says otherwise.
+	// Effect is None unless it says otherwise. Unless it is set, that of a server's error is Unknown once an operation was executed.
 	Effect Effect
 	// RetryAfter is the wait after which the same may succeed; 0: not said.
 	RetryAfter time.Duration
@@ -57,6 +57,13 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 		o[k] = v
 	}
 	return json.Marshal(o)
+}
+
+// unchanged is the error of a service that refused an operation: its state is as it was.
+func unchanged(status int, code, format string, args ...any) *Error {
+	e := fail(status, code, format, args...)
+	e.Effect = None
+	return e
 }
 
 func fail(status int, code, format string, args ...any) *Error {

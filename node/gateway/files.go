@@ -26,7 +26,7 @@ func filesFailed(err error) error {
 	case errors.Is(err, files.ErrExists):
 		return fail(http.StatusConflict, "exists", "%v: PUT gives it another version; nothing was changed", err)
 	case errors.Is(err, files.ErrQuota):
-		return fail(http.StatusInsufficientStorage, "quota", "%v; nothing was changed", err)
+		return unchanged(http.StatusInsufficientStorage, "quota", "%v; nothing was changed", err)
 	case errors.Is(err, files.ErrBadPart), errors.Is(err, files.ErrBadOp):
 		return fail(http.StatusUnprocessableEntity, "rejected", "%v", err)
 	}

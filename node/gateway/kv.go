@@ -38,7 +38,7 @@ func kvFailed(current []byte, err error) error {
 	case errors.Is(err, kv.ErrNotOwner):
 		return fail(http.StatusForbidden, "not_owner", "the lease was granted to another key; nothing was changed")
 	case errors.Is(err, kv.ErrQuota):
-		return fail(http.StatusInsufficientStorage, "quota", "there would be more leases, or keys on leases, than there may be; nothing was changed")
+		return unchanged(http.StatusInsufficientStorage, "quota", "there would be more leases, or keys on leases, than there may be; nothing was changed")
 	case errors.Is(err, kv.ErrTooLarge):
 		return fail(http.StatusRequestEntityTooLarge, "too_large", "a transaction deletes at most %d keys by ranges, and returns at most %d bytes; nothing was changed: do it in parts",
 			kv.MaxTxnDeletes, kv.MaxTxnBytes)

@@ -22,14 +22,12 @@ func (r *rig) grant(ttl string, headers ...string) (lease any, path string) {
 	return o["lease"], fmt.Sprintf("/v1/leases/kv/%v", o["lease"])
 }
 
-// past waits until the time of a lease is over by the clock of this machine.
-func (r *rig) past(ends any) {
-	r.t.Helper()
-	end, err := time.Parse(time.RFC3339, ends.(string))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.waitFor("end of the lease", func() bool { return !time.Now().Before(end) })
+// behind sets how much the cluster's clock is behind.
+func (r *rig) behind(d time.Duration) {
+	w := r.cluster.world
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.behind = d
 }
 
 // TestEndedLeasesAreNotShown: while nothing is ordered agreed time stands still, and a key would be shown whose lease has ended.
@@ -37,15 +35,15 @@ func TestEndedLeasesAreNotShown(t *testing.T) {
 	for _, path := range []string{"/v1/kv/a", "/v1/kv", "/v1/kv/a?consistency=ordered", "/v1/leases/kv", "/v1/changes/kv", "/v1/locks/kv/x?lease=2"} {
 		t.Run(path, func(t *testing.T) {
 			r := newRig(t, nil)
-			lease, _ := r.grant("100ms")
+			r.behind(time.Hour) // so that the leases live, and by this machine's clock do not
+			lease, _ := r.grant("30m")
 			r.wants("PUT", "/v1/kv/a", fmt.Sprintf(`{"value":"1","lease":%v}`, lease), 200, `{"key":"a"}`)
-			r.do("POST", "/v1/locks/kv/x", `{"ttl":"100ms"}`)
+			r.do("POST", "/v1/locks/kv/x", `{"ttl":"30m"}`)
 			o := r.do("GET", "/v1/kv/a?consistency=stale", "").object(t)
 			if o["lease"] != lease || o["value"] != "1" {
 				t.Fatalf("%v", o)
 			}
-			turn := r.do("GET", "/v1/kv?consistency=stale&prefix=lock/", "").object(t)["items"].([]any)[0].(object)
-			r.past(turn["ends"])
+			r.behind(0)
 			if o := r.do("GET", "/v1/kv/a?consistency=stale", "").object(t); o["value"] != "1" {
 				t.Fatalf("time has gone on without an operation: %v", o)
 			}
@@ -290,4 +288,43 @@ func TestLockThatFails(t *testing.T) {
 	if o := r.do("POST", "/v1/locks/kv/x", `{"ttl":"1m"}`, "Idempotency-Key: k").object(t); o["lease"] != 2.0 {
 		t.Errorf("repeated: %v", o)
 	}
+}
+
+// TestLocksWithOneKey: requests with the same Idempotency-Key for two locks, or for a lock and a lease, are two requests.
+func TestLocksWithOneKey(t *testing.T) {
+	r := newRig(t, nil)
+	const key = "Idempotency-Key: k"
+	leases := map[any]string{}
+	for _, path := range []string{"/v1/locks/kv/a", "/v1/locks/kv/b", "/v1/leases/kv"} {
+		o := r.do("POST", path, `{"ttl":"1m"}`, key).object(t)
+		if other, ok := leases[o["lease"]]; ok {
+			t.Errorf("%s and %s share lease %v", path, other, o["lease"])
+		}
+		leases[o["lease"]] = path
+		if again := r.do("POST", path, `{"ttl":"1m"}`, key).object(t); again["lease"] != o["lease"] {
+			t.Errorf("%s: a repetition made lease %v, not %v", path, again["lease"], o["lease"])
+		}
+	}
+}
+
+// TestMemoryOfLocks: what the values of those in line take is counted, and given back.
+func TestMemoryOfLocks(t *testing.T) {
+	r := newRig(t, func(cfg *config.Gateway, _ *Options) { cfg.Limits.Memory = 16 << 20 })
+	for lease, note := range []string{"short", strings.Repeat("x", 1<<20)} { // the answer has the first alone
+		r.grant("1m")
+		_, op := kvclient.Enter("x", uint64(lease+1), []byte(note))
+		if _, err := r.cluster.Invoke(t.Context(), Operation{Service: "kv", Op: op}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.idle()
+	others := holder{"others"}
+	r.g.memory.add(others, 16<<20-100_000)
+	r.fails("GET", "/v1/locks/kv/x?lease=1", "", 503, "gateway_busy")
+	r.wants("GET", "/v1/locks/kv/y", "", 200, `{"lock":"y","turns":0}`)
+	r.g.memory.give(others, 16<<20-100_000)
+	if o := r.do("GET", "/v1/locks/kv/x?lease=1", "").object(t); o["held"] != true {
+		t.Errorf("%v", o)
+	}
+	r.idle()
 }

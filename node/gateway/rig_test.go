@@ -35,6 +35,7 @@ func testKey(name string) *crypto.PrivateKey {
 type world struct {
 	mu       sync.Mutex
 	machine  *exec.Machine
+	behind   time.Duration // as much is its clock
 	manifest *config.Manifest
 }
 
@@ -143,7 +144,7 @@ func (w *world) execute(key crypto.PublicKey, frame []byte) ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	seq := w.machine.Executed() + 1
-	now := max(bft.Time(time.Now().UnixNano()), w.machine.Time()+1)
+	now := max(bft.Time(time.Now().Add(-w.behind).UnixNano()), w.machine.Time()+1)
 	b := &bft.Bundle{Client: key, First: 1, Ops: [][]byte{frame}, NotAfter: now, Close: true}
 	b.Nonce[0], b.Nonce[1], b.Nonce[2], b.Nonce[3] = byte(seq>>24), byte(seq>>16), byte(seq>>8), byte(seq)
 	out := w.machine.Execute(&bft.Batch{Seq: seq, Bundles: []*bft.Bundle{b}, Proposal: bft.Proposal{Time: now}})
@@ -276,12 +277,16 @@ func (r *rig) wants(method, path, body string, status int, want string, headers 
 	}
 }
 
-// fails sends a request that must fail so.
+// fails sends a request that must fail so, with the effect that belongs to the code.
 func (r *rig) fails(method, path, body string, status int, code string, headers ...string) {
 	r.t.Helper()
 	a := r.do(method, path, body, headers...)
-	if got, _ := a.failure(r.t); a.status != status || got != code {
-		r.t.Errorf("%s %s %.60s is %d %.300s, want %d %s", method, path, body, a.status, a.body, status, code)
+	effect := None
+	if strings.HasPrefix(code, "outcome_unknown") {
+		effect = Unknown
+	}
+	if got, is := a.failure(r.t); a.status != status || got != code || is != string(effect) {
+		r.t.Errorf("%s %s %.60s is %d %.300s, want %d %s, effect %s", method, path, body, a.status, a.body, status, code, effect)
 	}
 }
 

@@ -241,7 +241,7 @@ func (c *call) sendError(err error) {
 		log.Errorf("%s %s: %v", c.r.Method, c.r.URL.Path, err)
 		e = fail(http.StatusInternalServerError, "internal", "%v", err)
 	}
-	if c.changed && e.Status >= http.StatusInternalServerError {
+	if c.changed && e.Effect == "" && e.Status >= http.StatusInternalServerError {
 		e.Effect = Unknown // what was executed cannot be told
 	}
 	c.w.code, c.extra = e.Code, nil

@@ -367,7 +367,7 @@ func TestRepeatedRequests(t *testing.T) {
 	r := newRig(t, nil)
 	const key = "Idempotency-Key: 6f1"
 	r.wants("POST", "/v1/counter/add", `{"number":5}`, 200, `{"value":5}`, key)
-	if o := r.cluster.last; o.Once != "anonymous/6f1" || o.Until.Before(time.Now()) || o.Until.After(time.Now().Add(time.Duration(r.g.limits.RepeatTime))) {
+	if o := r.cluster.last; o.Once != "anonymous/6f1\nPOST /v1/counter/add" || o.Until.Before(time.Now()) || o.Until.After(time.Now().Add(time.Duration(r.g.limits.RepeatTime))) {
 		t.Errorf("%+v", o)
 	}
 	r.wants("POST", "/v1/counter/add", `{"number":5}`, 200, `{"value":5}`, key)

@@ -239,19 +239,26 @@ func TestRefusedBodiesAreNotWaitedFor(t *testing.T) {
 
 // TestRatesOfSources: an address that asks too often is told so, another one is served.
 func TestRatesOfSources(t *testing.T) {
-	r := newRig(t, func(_ *config.Gateway, o *Options) { o.Accounts[0].Rate = 1 })
-	ask := func(from string) int {
-		c := r.dialFrom(from)
-		fmt.Fprint(c, "GET /v1/counter HTTP/1.1\r\nHost: localhost\r\n\r\n")
-		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err != nil {
-			t.Fatal(err)
+	for _, users := range []func(*config.Gateway, *Options){func(*config.Gateway, *Options) {}, besideUsers} {
+		r := newRig(t, func(cfg *config.Gateway, o *Options) {
+			o.Accounts[0].Rate = 1
+			users(cfg, o)
+		})
+		ask := func(from string) int {
+			c := r.dialFrom(from)
+			fmt.Fprint(c, "GET /v1/counter HTTP/1.1\r\nHost: localhost\r\n\r\n")
+			resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return resp.StatusCode
 		}
-		return resp.StatusCode
-	}
-	r.waitFor("refusal", func() bool { return ask("127.0.0.2") == 429 })
-	if status := ask("127.0.0.3"); status != 200 {
-		t.Errorf("another address: %d", status)
+		for i := range 20 { // more at once than one address may have
+			if status := ask(fmt.Sprint("127.0.1.", 1+i)); status != 200 {
+				t.Errorf("address %d: %d", i, status)
+			}
+		}
+		r.waitFor("refusal", func() bool { return ask("127.0.0.2") == 429 })
 	}
 	s := &rates{of: map[string]*rate.Limiter{}}
 	for i := range 2 * maxRates {
@@ -260,6 +267,38 @@ func TestRatesOfSources(t *testing.T) {
 	if len(s.of) > maxRates {
 		t.Errorf("%d addresses are known", len(s.of))
 	}
+}
+
+// besideUsers lets a user in, and whoever shows no token.
+func besideUsers(cfg *config.Gateway, o *Options) {
+	anonymous := o.Accounts[0]
+	withUsers("ana")(cfg, o)
+	o.Accounts = append(o.Accounts, anonymous)
+}
+
+// TestAddressesBesideUsers: the addresses that show no token divide the share that all of them have.
+func TestAddressesBesideUsers(t *testing.T) {
+	r := newRig(t, func(cfg *config.Gateway, o *Options) {
+		besideUsers(cfg, o)
+		cfg.Limits.Requests = 8
+	})
+	came, release := r.hold()
+	defer release()
+	ask := func(from string) net.Conn {
+		c := r.dialFrom(from)
+		fmt.Fprint(c, "GET /v1/counter HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		return c
+	}
+	for range 3 { // of eight those without a token have four, of which one alone has not all
+		ask("127.0.0.2")
+		<-came
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(ask("127.0.0.2")), nil)
+	if err != nil || resp.StatusCode != 429 {
+		t.Fatalf("%+v, %v", resp, err)
+	}
+	ask("127.0.0.3")
+	<-came
 }
 
 // TestMetricsAreForOperators: who asks how much is for the operator to know.
@@ -337,6 +376,10 @@ func TestWatchThatDoesNotFit(t *testing.T) {
 	e = r.watch("", "1.1")
 	e.wants("0.0", "start", `{"from":1}`)
 	e.wants("2.1", "put", `{"change":"put","key":"b","revision":2,"value":"`+large+`"}`)
+	// What it took is given back once the reader has it, though the watch goes on.
+	r.waitFor("memory that is given back", func() bool { return r.g.memory.held() == 0 })
+	r.do("PUT", "/v1/kv/c", `{"value":"1"}`)
+	e.wants("3.1", "put", `{"change":"put","key":"c","revision":3,"value":"1"}`)
 }
 
 // TestOpeningsAreShared: of what the cluster remembers for a key, one of its users has not more than a share; a
@@ -387,6 +430,21 @@ func TestOpeningsAreShared(t *testing.T) {
 	if n := o.remembered.held(); n != 0 || len(o.byID) != 0 || o.under.held() != 0 {
 		t.Errorf("%d are remembered after their time", n)
 	}
+}
+
+// TestOpeningsOfUnknownOutcome: what was cut off may be known to the cluster, so it counts until its time.
+func TestOpeningsOfUnknownOutcome(t *testing.T) {
+	r := newRig(t, func(cfg *config.Gateway, o *Options) {
+		withUsers("ana", "bia")(cfg, o)
+		o.Manifest.Protocol.OpeningsPerClient = 8
+	})
+	r.cluster.set(func(context.Context, string, []byte) error { return &bft.CallError{Kind: client.ErrOutcomeUnknown} })
+	for i := range 4 {
+		r.fails("POST", "/v1/counter/add", `{"number":1}`, 504, "outcome_unknown", bearer("ana"), fmt.Sprint("Idempotency-Key: ", i))
+	}
+	r.fails("POST", "/v1/counter/add", `{"number":1}`, 429, "share_exceeded", bearer("ana"), "Idempotency-Key: 4")
+	r.cluster.set(nil)
+	r.wants("POST", "/v1/counter/add", `{"number":1}`, 200, `{"value":1}`, bearer("ana"), "Idempotency-Key: 0") // a repetition
 }
 
 // TestSameKeyAtOnce: requests with the same key that come together get the same answer, and one is executed.

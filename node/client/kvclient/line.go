@@ -1,12 +1,17 @@
 package kvclient
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
+	"unsafe"
 
+	"github.com/baluarte-bft/baluarte/bft"
 	"github.com/baluarte-bft/baluarte/node/app/kv"
+	"github.com/baluarte-bft/baluarte/node/client"
 )
 
 // Turn is what Line tells of somebody who has a lock or waits for it.
@@ -29,25 +34,31 @@ func Enter(name string, lease uint64, note []byte) (key string, op []byte) {
 }
 
 func turnKey(name string, lease uint64) string {
-	return fmt.Sprintf("%s%s/%016x", lockPrefix, name, lease)
+	return fmt.Sprintf("%s%s/%0*x", lockPrefix, name, turnDigits, lease)
 }
 
+// turnDigits is the length of the lease in a key.
+const turnDigits = 16
+
 // Line returns the turns of a lock in their order: the first has it. Of those whose lease has ended by this machine's clock
-// it has the cluster see that first.
-func Line(ctx context.Context, c Cluster, name string) ([]Turn, error) {
+// it has the cluster see that first. It calls holds before it goes on with each page, with the bytes that it holds with this
+// page at most; an error of holds ends it.
+func Line(ctx context.Context, c Cluster, name string, holds func(bytes int64) error) ([]Turn, error) {
 	for settled := false; ; settled = true {
-		var entries []kv.Entry
+		var turns []Turn
 		var ends time.Time
-		note := kv.Entry{}
-		err := eachTurn(ctx, c, lockPrefix+name+"/", func(e kv.Entry) {
+		var note []byte
+		owner := uint64(0) // the token of whom the note is of
+		err := eachTurn(ctx, c, lockPrefix+name+"/", func(page int64) error {
+			return holds(page + int64(len(note)) + int64(cap(turns))*turnBytes)
+		}, func(e *kv.Entry) {
 			if !e.Ends.IsZero() && (ends.IsZero() || e.Ends.Before(ends)) {
 				ends = e.Ends
 			}
-			if note.Revision == 0 || e.Revision < note.Revision {
-				note = e
+			if owner == 0 || e.Revision < owner {
+				owner, note = e.Revision, bytes.Clone(e.Value)
 			}
-			e.Value = nil // the values of all may be more than fits in memory
-			entries = append(entries, e)
+			turns = append(turns, Turn{Lease: e.Lease, Ends: e.Ends, Token: e.Revision}) // nothing of the page
 		})
 		if err != nil {
 			return nil, err
@@ -59,20 +70,25 @@ func Line(ctx context.Context, c Cluster, name string) ([]Turn, error) {
 				continue
 			}
 		}
-		sortByRevision(entries)
-		turns := make([]Turn, len(entries))
-		for i, e := range entries {
-			turns[i] = Turn{Lease: e.Lease, Ends: e.Ends, Token: e.Revision}
-		}
+		slices.SortFunc(turns, func(a, b Turn) int { return cmp.Compare(a.Token, b.Token) })
 		if len(turns) > 0 {
-			turns[0].Note = note.Value
+			turns[0].Note = note
 		}
 		return turns, nil
 	}
 }
 
-// eachTurn lists the keys of a lock, of which the part before the lease is given.
-func eachTurn(ctx context.Context, c Cluster, prefix string, each func(kv.Entry)) error {
+// turnBytes is the memory that a Turn takes.
+const turnBytes = int64(unsafe.Sizeof(Turn{}))
+
+// maxLooked bounds the keys that are looked at for the turns of a lock: all turns of all locks are on leases, so there are no
+// more of them.
+const maxLooked = kv.MaxLeasedKeys
+
+// eachTurn lists the turns of a lock, whose keys begin with prefix. What each is given belongs to a page, of so many bytes as
+// begin is told first.
+func eachTurn(ctx context.Context, c Cluster, prefix string, begin func(page int64) error, each func(*kv.Entry)) error {
+	looked := 0
 	for after := []byte(nil); ; {
 		result, err := Ask(ctx, c, kv.List([]byte(prefix), after, 0, 0))
 		if err != nil {
@@ -82,13 +98,26 @@ func eachTurn(ctx context.Context, c Cluster, prefix string, each func(kv.Entry)
 		if err != nil {
 			return err
 		}
-		for _, e := range page.Items {
-			if after = e.Key; isTurn(strings.TrimPrefix(string(e.Key), prefix)) {
-				each(e)
+		if err := begin(int64(len(result)) + int64(cap(page.Items))*int64(unsafe.Sizeof(kv.Entry{}))); err != nil {
+			return err
+		}
+		for i := range page.Items {
+			if isTurn(prefix, &page.Items[i]) {
+				each(&page.Items[i])
 			}
 		}
-		if !page.More {
+		if !page.More || len(page.Items) == 0 {
 			return nil
 		}
+		after = bytes.Clone(page.Items[len(page.Items)-1].Key)
+		if looked += len(page.Items); looked >= maxLooked {
+			return &bft.CallError{Kind: client.ErrReadFailed, Text: fmt.Sprintf("more than %d keys begin with %s: delete those that are on no lease", maxLooked, prefix)}
+		}
 	}
+}
+
+// isTurn tells the key of a turn, which is on the lease that it names, from others that are there: those of a lock whose name
+// goes on, and those that somebody put there without a lease, which nothing would end.
+func isTurn(prefix string, e *kv.Entry) bool {
+	return e.Lease != 0 && len(e.Key) == len(prefix)+turnDigits && string(e.Key) == fmt.Sprintf("%s%0*x", prefix, turnDigits, e.Lease)
 }

@@ -1,12 +1,10 @@
 package kvclient
 
 import (
-	"cmp"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -110,7 +108,7 @@ func (l *Lock) queue(ctx context.Context, o *lockOptions) error {
 	for p := pause(0); ; {
 		before, err := l.before(ctx)
 		switch {
-		case err == nil && len(before) == 0:
+		case err == nil && before.turns == 0:
 			return nil
 		case errors.Is(err, ErrLost) || final(err):
 			return err
@@ -120,40 +118,47 @@ func (l *Lock) queue(ctx context.Context, o *lockOptions) error {
 			}
 			continue
 		}
-		if len(before) != last {
-			last = len(before)
-			o.waiting(last, before[0])
+		if before.turns != last {
+			last = before.turns
+			o.waiting(last, before.owner)
 		}
-		if err := l.awaitEnd(ctx, before[len(before)-1].Key); err != nil {
+		if err := l.awaitEnd(ctx, before.last.Key); err != nil {
 			return err
 		}
 	}
 }
 
-// before returns the keys of those who came before, in that order.
-func (l *Lock) before(ctx context.Context) (earlier []kv.Entry, err error) {
-	mine := false
-	err = eachTurn(ctx, l.c, l.prefix, func(e kv.Entry) {
+// earlier is who came before.
+type earlier struct {
+	turns int
+	owner kv.Entry // of the first of them
+	last  kv.Entry // without its value
+}
+
+// before looks who came before.
+func (l *Lock) before(ctx context.Context) (earlier, error) {
+	mine, found := false, earlier{}
+	err := eachTurn(ctx, l.c, l.prefix, func(int64) error { return nil }, func(e *kv.Entry) {
 		switch {
 		case string(e.Key) == l.Key:
 			mine = true
 		case e.Revision < l.Token:
-			earlier = append(earlier, e)
+			if found.turns++; found.turns == 1 || e.Revision < found.owner.Revision {
+				found.owner = *e
+				found.owner.Key, found.owner.Value = bytes.Clone(e.Key), bytes.Clone(e.Value) // nothing of the page
+			}
+			if e.Revision > found.last.Revision {
+				found.last = kv.Entry{Key: bytes.Clone(e.Key), Revision: e.Revision}
+			}
 		}
 	})
 	if err != nil {
-		return nil, err
+		return earlier{}, err
 	}
 	if !mine {
-		return nil, ErrLost
+		return earlier{}, ErrLost
 	}
-	sortByRevision(earlier)
-	return earlier, nil
-}
-
-// isTurn tells the end of a lock's key from that of a lock whose name goes on.
-func isTurn(s string) bool {
-	return len(s) == 16 && strings.Trim(s, "0123456789abcdef") == ""
+	return found, nil
 }
 
 // awaitEnd waits until a key is gone. Once its lease should have ended it sees that it does.
@@ -263,8 +268,4 @@ func (r *renewed) keep(c Cluster, ttl time.Duration, sent time.Time) {
 func (r *renewed) stop() {
 	r.quit()
 	r.done.Wait()
-}
-
-func sortByRevision(list []kv.Entry) {
-	slices.SortFunc(list, func(a, b kv.Entry) int { return cmp.Compare(a.Revision, b.Revision) })
 }
