@@ -64,8 +64,10 @@ type Account struct {
 // account is an Account with its present use.
 type account struct {
 	Account
-	rates    *rates    // nil: any
-	openings *openings // nil: the key is this account's alone
+	rates *rates // nil: any
+	// Of those who sign with one key; nil: the key is this account's alone.
+	openings    *openings
+	outstanding *shares // see newOutstanding
 }
 
 func newAccount(a Account) *account {

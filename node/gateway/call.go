@@ -39,6 +39,8 @@ type call struct {
 	bodyRead bool  // to its end, or there is none
 	changed  bool  // an operation was executed
 	held     int64 // bytes of the gateway's memory
+	// transferring is what a transfer holds of what its key's client may have outstanding.
+	transferring int64
 	// extra completes an answer: it is given the object without its closing brace.
 	extra func([]byte) []byte
 }
@@ -155,7 +157,7 @@ func (c *call) ask(question []byte) ([]byte, error) {
 }
 
 func (c *call) askAs(service string, question []byte, mode client.Consistency) ([]byte, error) {
-	answer, err := c.account.Cluster.Query(c.ctx, service, question, mode)
+	answer, err := c.cluster().Query(c.ctx, service, question, mode)
 	if err != nil {
 		return nil, callFailed(err, true)
 	}
@@ -191,7 +193,7 @@ func (c *call) invokeOn(service string, op []byte) ([]byte, error) {
 // invokeShared invokes an operation within the account's share of what its key has for repetitions.
 func (c *call) invokeShared(o Operation) (out Outcome, err error) {
 	if o.Once == "" || c.account.openings == nil {
-		return c.account.Cluster.Invoke(c.ctx, o)
+		return c.cluster().Invoke(c.ctx, o)
 	}
 	end, failed := c.account.openings.begin(c.holder, &o)
 	if failed != nil {
@@ -199,7 +201,7 @@ func (c *call) invokeShared(o Operation) (out Outcome, err error) {
 	}
 	err = client.ErrOutcomeUnknown // if it panics
 	defer func() { end(err) }()
-	out, err = c.account.Cluster.Invoke(c.ctx, o)
+	out, err = c.cluster().Invoke(c.ctx, o)
 	return out, err
 }
 
@@ -280,6 +282,9 @@ func (c *call) release() {
 // end gives back all that a request holds.
 func (c *call) end() {
 	c.release()
+	if c.transferring > 0 {
+		c.account.outstanding.give(c.holder, c.transferring)
+	}
 	if c.place != nil {
 		c.place.give(c.holder, 1)
 	}

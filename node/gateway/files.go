@@ -202,6 +202,9 @@ func filesGet(c *call) (any, error) {
 		if err := c.reserve(transferMemory); err != nil {
 			return nil, err
 		}
+		if err := c.transfer(downloadBytes); err != nil {
+			return nil, err
+		}
 		if len(chunks) > 0 {
 			first, err = c.chunk(chunks[0])
 		}
@@ -301,7 +304,7 @@ func (c *call) sendFile(info *files.Info, chunks []bft.Digest, first []byte) err
 func (c *call) chunk(digest bft.Digest) ([]byte, error) {
 	ctx, cancel := c.part()
 	defer cancel()
-	if result, err := c.account.Cluster.Query(ctx, "files", files.Chunk(digest), client.Stale); err == nil {
+	if result, err := c.cluster().Query(ctx, "files", files.Chunk(digest), client.Stale); err == nil {
 		if data, err := files.DecodeChunk(result, digest); err == nil {
 			return data, nil
 		}
@@ -322,9 +325,9 @@ func (c *call) part() (context.Context, context.CancelFunc) {
 func (c *call) askFile(question []byte) ([]byte, error) {
 	ctx, cancel := c.part()
 	defer cancel()
-	result, err := c.account.Cluster.Query(ctx, "files", question, client.Linearizable)
+	result, err := c.cluster().Query(ctx, "files", question, client.Linearizable)
 	if errors.Is(err, client.ErrContended) {
-		result, err = c.account.Cluster.Query(ctx, "files", question, client.Ordered)
+		result, err = c.cluster().Query(ctx, "files", question, client.Ordered)
 	}
 	if err != nil {
 		return nil, callFailed(err, true)

@@ -69,7 +69,7 @@ func New(o Options) (*Gateway, error) {
 			g.accounts[a.Token] = acc
 		}
 	}
-	g.shareOpenings()
+	g.shareKeys()
 	g.metrics = newMetrics(g)
 	for i := range routes {
 		g.mux.HandleFunc(routes[i].method+" "+routes[i].pattern, g.handler(&routes[i]))
@@ -77,8 +77,8 @@ func New(o Options) (*Gateway, error) {
 	return g, nil
 }
 
-// shareOpenings has those share openings who sign with one key.
-func (g *Gateway) shareOpenings() {
+// shareKeys has those who sign with one key share what it has.
+func (g *Gateway) shareKeys() {
 	byKey := map[crypto.PublicKey][]*account{}
 	for _, a := range g.accounts {
 		byKey[a.Key] = append(byKey[a.Key], a)
@@ -90,9 +90,9 @@ func (g *Gateway) shareOpenings() {
 		if len(shared) == 1 && (shared[0] != g.anonymous || g.loopback) {
 			continue
 		}
-		o := newOpenings(g.manifest.Protocol.OpeningsPerClient)
+		openings, outstanding := newOpenings(g.manifest.Protocol.OpeningsPerClient), newOutstanding()
 		for _, a := range shared {
-			a.openings = o
+			a.openings, a.outstanding = openings, outstanding
 		}
 	}
 }

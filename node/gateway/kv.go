@@ -77,7 +77,7 @@ func readKV[T any](c *call, question []byte, decode func([]byte) (T, error), end
 		if settled || c.query.Get("consistency") == "stale" {
 			return v, nil
 		}
-		if did, err := kvclient.Settle(c.ctx, kvCluster{c.account.Cluster}, ends(v)); err != nil {
+		if did, err := kvclient.Settle(c.ctx, kvCluster{c.cluster()}, ends(v)); err != nil {
 			return none, callFailed(err, true)
 		} else if !did {
 			return v, nil

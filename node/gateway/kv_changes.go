@@ -30,7 +30,7 @@ func kvChanges(c *call) (any, error) {
 	if len(prefix) > kv.MaxKey {
 		return nil, badRequest("prefix has at most %d bytes, as keys do", kv.MaxKey)
 	}
-	cluster := kvCluster{c.account.Cluster}
+	cluster := kvCluster{c.cluster()}
 	head, err := c.head()
 	if err == nil {
 		var did bool
@@ -64,7 +64,7 @@ func kvChanges(c *call) (any, error) {
 
 // head is where the service stands.
 func (c *call) head() (kv.Head, error) {
-	result, err := kvclient.Ask(c.ctx, kvCluster{c.account.Cluster}, kv.Revision())
+	result, err := kvclient.Ask(c.ctx, kvCluster{c.cluster()}, kv.Revision())
 	if err != nil {
 		return kv.Head{}, err
 	}

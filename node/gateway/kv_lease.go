@@ -195,7 +195,7 @@ func lockState(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	line, err := kvclient.Line(c.ctx, kvCluster{c.account.Cluster}, name, c.holds)
+	line, err := kvclient.Line(c.ctx, kvCluster{c.cluster()}, name, c.holds)
 	if err != nil {
 		return nil, callFailed(err, true)
 	}

@@ -54,6 +54,9 @@ func (c *call) store(mode files.Mode) (any, error) {
 	if err := c.reserve(transferMemory); err != nil {
 		return nil, err
 	}
+	if err := c.transfer(uploadBytes); err != nil {
+		return nil, err
+	}
 	result, err := c.invokePart(files.Begin(mode, name, uint64(size)))
 	if err != nil {
 		return nil, err
@@ -94,7 +97,7 @@ func (c *call) storeLast(op []byte) (any, error) {
 func (c *call) invokePart(op []byte) ([]byte, error) {
 	ctx, cancel := c.part()
 	defer cancel()
-	out, err := c.account.Cluster.Invoke(ctx, Operation{Service: "files", Op: op})
+	out, err := c.cluster().Invoke(ctx, Operation{Service: "files", Op: op})
 	if err != nil {
 		e := callFailed(err, false)
 		if e.Effect == Unknown { // of a part: the file stays as it was

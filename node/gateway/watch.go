@@ -45,7 +45,7 @@ func kvWatch(c *call) (any, error) {
 	w.cancel = cancel
 	events := make(chan event)
 	go func() {
-		err := kvclient.Watch(ctx, kvCluster{c.account.Cluster}, prefix, w.revision, func(change kv.Change) error {
+		err := kvclient.Watch(ctx, kvCluster{c.cluster()}, prefix, w.revision, func(change kv.Change) error {
 			return w.offer(ctx, events, event{change: change})
 		}, kvclient.Started(func(from uint64) { _ = w.offer(ctx, events, event{start: from}) })) // an error ends the watch itself
 		w.ended = err
@@ -75,7 +75,7 @@ type watching struct {
 func (w *watching) kept() error {
 	ctx, cancel := w.c.part()
 	defer cancel()
-	result, err := kvclient.Ask(ctx, kvCluster{w.c.account.Cluster}, kv.Revision())
+	result, err := kvclient.Ask(ctx, kvCluster{w.c.cluster()}, kv.Revision())
 	if err != nil {
 		return callFailed(err, true)
 	}
