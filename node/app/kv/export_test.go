@@ -8,6 +8,9 @@ func Sweeps(m app.StateMachine, n int) { m.(*machine).sweeps = n }
 // OnLeases is how many keys are on leases, or left behind by some.
 func OnLeases(m app.StateMachine) int { return m.(*machine).leases.keys.Len() }
 
+// HistoryRoom is for how many changes the history has memory.
+func HistoryRoom(m app.StateMachine) int { return cap(m.(*machine).history.changes) }
+
 // Again decodes an operation and encodes what it is.
 func Again(op []byte) ([]byte, error) {
 	o, err := decodeOp(op)

@@ -59,9 +59,10 @@ type machine struct {
 	revision uint64 // of the last change, 0 before the first
 	history  history
 	leases   leases
-	scratch  []byte
+	scratch  []byte  // of a record
+	place    []byte  // of a key in the store
 	swept    bft.Seq // the batch that removed leftovers last, at most
-	sweeps   int     // as many, and an operation that met some as many again
+	sweeps   int     // as many
 }
 
 // New makes a service whose contents are those of the store.
@@ -86,7 +87,6 @@ func (m *machine) Apply(ctx app.Context, op []byte) []byte {
 		m.sweep(m.sweeps)
 	}
 	result := m.execute(&ctx, &o)
-	m.sweep(min(o.skipped, m.sweeps)) // else one operation after the other could pass them over
 	m.history.trim()
 	return result
 }
@@ -193,13 +193,9 @@ func (m *machine) scan(ctx context.Context, of *operation) []byte {
 	if bytes.Compare(o.after, start) >= 0 && !o.first {
 		start = append(bytes.Clone(o.after), 0) // the least key above it
 	}
-	items, size, skipped, more := 0, 0, 0, false
+	items, size, more := 0, 0, false
 	var list []byte
-	for key, record := range m.store.Scan(start, prefixEnd(o.key)) {
-		if m.leftover(record) && ctx.Err() == nil {
-			skipped++
-			continue
-		}
+	for key, record := range m.records(start, prefixEnd(o.key)) {
 		value := valueOf(record)
 		size += len(key) + len(value)
 		if items == o.items || items > 0 && size > o.bytes || ctx.Err() != nil {
@@ -214,7 +210,6 @@ func (m *machine) scan(ctx context.Context, of *operation) []byte {
 		}
 		items++
 	}
-	of.skipped = skipped
 	head := []byte{statusFound, 0}
 	if more {
 		head[1] = 1

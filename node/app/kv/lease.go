@@ -39,20 +39,20 @@ const sweepEach = 1000
 // leases has the leases that have not ended, and what those that have ended left behind.
 //
 //  1. ends has each lease, by its end.
-//  2. keys has each key on a lease, as the keys' records say; lease.keys counts them.
+//  2. keys has each key on a lease, as the keys' records say; lease.keys counts them. byKey has the same keys, each with its lease.
 //  3. clients counts the leases of each owner.
-//  4. A record in the store whose lease has ended is a leftover: nobody sees it, for all is as if it had gone with its lease, and
-//     snapshots leave it out. So many keys may end at once that removing them would hold up a batch. keys has it too; over counts
-//     those of each ended lease, left all of them.
+//  4. A record in the store whose lease has ended is a leftover: so many keys may end at once that removing them would hold up a
+//     batch. It lies where only its lease leads to, see appendPlace, so that nobody sees it nor passes over it, and snapshots do
+//     not have it. keys has it too, byKey does not; over has its lease.
 //  5. keys has at most MaxLeasedKeys: whoever puts a key on a lease removes a leftover.
 type leases struct {
 	last    uint64 // the number of the latest lease
 	byID    *btreemap.BTreeMap[uint64, lease]
 	ends    *btreemap.BTreeMap[ending, struct{}]
 	keys    *btreemap.BTreeMap[leased, struct{}]
+	byKey   *btreemap.BTreeMap[string, uint64]
 	clients map[bft.ClientID]int
-	over    *btreemap.BTreeMap[uint64, int]
-	left    int
+	over    *btreemap.BTreeMap[uint64, struct{}]
 }
 
 type ending struct {
@@ -75,8 +75,9 @@ func newLeases() leases {
 		keys: btreemap.New[leased, struct{}](degree, func(a, b leased) int {
 			return cmp.Or(cmp.Compare(a.id, b.id), strings.Compare(a.key, b.key))
 		}),
+		byKey:   btreemap.New[string, uint64](degree, strings.Compare),
 		clients: make(map[bft.ClientID]int),
-		over:    btreemap.New[uint64, int](degree, cmp.Compare[uint64]),
+		over:    btreemap.New[uint64, struct{}](degree, cmp.Compare[uint64]),
 	}
 }
 
@@ -87,11 +88,13 @@ func (ls *leases) put(id uint64, l lease) {
 	ls.clients[l.owner]++
 }
 
-// drop removes a lease; keys that are on it stay as leftovers.
-func (ls *leases) drop(id uint64, l lease) {
-	if l.keys > 0 {
-		ls.over.ReplaceOrInsert(id, l.keys)
-		ls.left += l.keys
+// drop removes a lease; keys that are on it, which are given, stay as leftovers.
+func (ls *leases) drop(id uint64, l lease, keys []string) {
+	for _, key := range keys {
+		ls.byKey.Delete(key)
+	}
+	if len(keys) > 0 {
+		ls.over.ReplaceOrInsert(id, struct{}{})
 	}
 	ls.take(id, l)
 }
@@ -105,31 +108,38 @@ func (ls *leases) take(id uint64, l lease) {
 	}
 }
 
-// attach puts a key on a lease that is there.
-func (ls *leases) attach(id uint64, key []byte) {
-	_, l, _ := ls.byID.Get(id)
-	if _, _, there := ls.keys.ReplaceOrInsert(leased{id, string(key)}, struct{}{}); !there {
-		l.keys++
-		ls.byID.ReplaceOrInsert(id, l)
+// of returns the lease of a key, 0 if it is on none.
+func (ls *leases) of(key []byte) uint64 {
+	if ls.byKey.Len() == 0 {
+		return 0
 	}
+	_, id, _ := ls.byKey.Get(string(key))
+	return id
 }
 
-// detach takes a key off its lease, which may have ended.
-func (ls *leases) detach(id uint64, key string) {
-	if _, _, there := ls.keys.Delete(leased{id, key}); !there {
-		return
-	}
-	if _, l, live := ls.byID.Get(id); live {
-		l.keys--
-		ls.byID.ReplaceOrInsert(id, l)
-		return
-	}
-	ls.left--
-	if _, n, _ := ls.over.Get(id); n > 1 {
-		ls.over.ReplaceOrInsert(id, n-1)
-	} else {
-		ls.over.Delete(id)
-	}
+// hold notes that a key is on a lease.
+func (ls *leases) hold(id uint64, key string) {
+	ls.keys.ReplaceOrInsert(leased{id, key}, struct{}{})
+	ls.byKey.ReplaceOrInsert(key, id)
+}
+
+// attach puts a key that is on no lease on one that is there.
+func (ls *leases) attach(id uint64, key []byte) {
+	ls.hold(id, string(key))
+	ls.count(id, 1)
+}
+
+// detach takes a key off the lease that it is on.
+func (ls *leases) detach(id uint64, key []byte) {
+	ls.keys.Delete(leased{id, string(key)})
+	ls.byKey.Delete(string(key))
+	ls.count(id, -1)
+}
+
+func (ls *leases) count(id uint64, more int) {
+	_, l, _ := ls.byID.Get(id)
+	l.keys += more
+	ls.byID.ReplaceOrInsert(id, l)
 }
 
 // keysOf returns the first keys on a lease, in order, at most so many.
@@ -161,25 +171,24 @@ func (m *machine) end(id uint64, kind ChangeKind) {
 	if l.keys > 0 {
 		m.revision++
 	}
-	for _, key := range m.leases.keysOf(id, l.keys) {
+	keys := m.leases.keysOf(id, l.keys)
+	for _, key := range keys {
 		m.history.add(m.revision, kind, []byte(key), nil)
 	}
-	m.leases.drop(id, l)
-}
-
-// leftover tells whether a record is one: its key is not there.
-func (m *machine) leftover(record []byte) bool {
-	return m.leases.left > 0 && leaseOf(record) != 0 && !m.leases.byID.Has(leaseOf(record))
+	m.leases.drop(id, l, keys)
 }
 
 // sweep removes leftovers, at most so many.
 func (m *machine) sweep(most int) {
-	for most > 0 && m.leases.left > 0 {
+	for most > 0 && m.leases.over.Len() > 0 {
 		id, _, _ := m.leases.over.Min()
 		keys := m.leases.keysOf(id, most)
 		for _, key := range keys {
-			m.store.Delete([]byte(key))
-			m.leases.detach(id, key)
+			m.erase([]byte(key), id)
+			m.leases.keys.Delete(leased{id, key})
+		}
+		if len(keys) < most {
+			m.leases.over.Delete(id)
 		}
 		most -= len(keys)
 	}
@@ -200,7 +209,7 @@ func (m *machine) owned(client bft.ClientID, id uint64) (lease, byte) {
 // mayAttach tells whether the client may put the key on the lease: statusFound, or why not.
 func (m *machine) mayAttach(client bft.ClientID, key []byte, id uint64) byte {
 	l, status := m.owned(client, id)
-	if status == statusFound && (l.keys >= MaxLeaseKeys || m.leases.keys.Len()-m.leases.left >= MaxLeasedKeys) && !m.leases.keys.Has(leased{id, string(key)}) {
+	if status == statusFound && (l.keys >= MaxLeaseKeys || m.leases.byKey.Len() >= MaxLeasedKeys) && !m.leases.keys.Has(leased{id, string(key)}) {
 		return statusQuota
 	}
 	return status

@@ -37,7 +37,6 @@ type operation struct {
 	from, to     uint64 // revisions
 	time         time.Duration
 	txn          *Txn
-	skipped      int // leftovers that were passed over when it was executed
 }
 
 // reads tells whether the operation changes nothing.

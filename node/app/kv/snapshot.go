@@ -33,12 +33,13 @@ type snapshot struct {
 	revision uint64
 	last     uint64
 	leases   *btreemap.BTreeMap[uint64, lease]
+	leased   *btreemap.BTreeMap[string, uint64]
 	changes  []Change
 }
 
 // Snapshot returns a handle on the present state.
 func (m *machine) Snapshot() (app.Snapshot, error) {
-	return snapshot{m.store.Snapshot(), m.revision, m.leases.last, m.leases.byID.Clone(), m.history.share()}, nil
+	return snapshot{m.store.Snapshot(), m.revision, m.leases.last, m.leases.byID.Clone(), m.leases.byKey.Clone(), m.history.share()}, nil
 }
 
 // WriteTo writes the state.
@@ -58,10 +59,7 @@ func (s snapshot) WriteTo(w io.Writer) (int64, error) {
 		b = c.flush(appendField(appendField(b, change.Key), change.Value))
 		last = change.Revision
 	}
-	for key, record := range s.view.Scan(nil, nil) {
-		if id := leaseOf(record); id != 0 && !s.leases.Has(id) {
-			continue // a leftover
-		}
+	for key, record := range records(s.view, s.leased, nil, nil) {
 		b = c.flush(appendField(appendField(append(b, 1), key), record))
 		if c.err != nil {
 			break
@@ -172,9 +170,9 @@ func (m *machine) restoreRecords(in *reader) {
 			!in.check(m.wellFormed(record), "a malformed record") {
 			return
 		}
-		m.store.Set(key, record)
+		m.store.Set(appendPlace(nil, key, leaseOf(record)), record)
 		if id := leaseOf(record); id != 0 {
-			m.leases.keys.ReplaceOrInsert(leased{id, string(key)}, struct{}{})
+			m.leases.hold(id, string(key)) // its lease counts it already
 		}
 		last = key
 	}

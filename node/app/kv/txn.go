@@ -240,7 +240,8 @@ type turn struct {
 	got     int // bytes of values
 	touched int // bytes of records
 	deleted int // by ranges
-	skipped *int
+	cleared []span
+	puts    [][]byte // the keys that it has put, each once
 }
 
 // before is what a key was before a change.
@@ -248,7 +249,7 @@ type before struct{ key, record []byte }
 
 // transact does a transaction.
 func (m *machine) transact(client bft.ClientID, o *operation) []byte {
-	t, held, x := o.txn, byte(1), &turn{machine: m, client: client, skipped: &o.skipped}
+	t, held, x := o.txn, byte(1), &turn{machine: m, client: client}
 	for i := range t.If {
 		record, _ := m.get(t.If[i].Key)
 		if x.touches(record) {
@@ -310,6 +311,7 @@ func (x *turn) do(o *Op) byte {
 			}
 		}
 		x.before = append(x.before, before{o.Key, record})
+		x.notePut(o.Key)
 		x.set(o.Key, o.Value, o.Lease)
 	case OpGet:
 		if !there {
@@ -330,27 +332,5 @@ func (x *turn) do(o *Op) byte {
 			x.remove(o.Key, Deleted)
 		}
 	}
-	return statusFound
-}
-
-func (x *turn) deleteRange(o *Op) byte {
-	from, end := len(x.before), o.Value
-	if len(end) == 0 {
-		end = nil
-	}
-	for key, record := range x.store.Scan(o.Key, end) {
-		if x.leftover(record) {
-			*x.skipped++
-			continue
-		}
-		if x.deleted++; x.deleted > MaxTxnDeletes || x.touches(record) {
-			return statusTooLarge
-		}
-		x.before = append(x.before, before{bytes.Clone(key), bytes.Clone(record)})
-	}
-	for _, b := range x.before[from:] {
-		x.remove(b.key, Deleted)
-	}
-	x.result = appendNumbers(x.result, uint64(len(x.before)-from))
 	return statusFound
 }
