@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"testing"
@@ -113,6 +114,24 @@ func TestTracerBounds(t *testing.T) {
 	}
 }
 
+// A client that uses a name again means its newer call alone: the older one is not kept, nor is its answer reported on.
+func TestTracerNamesAreUsedAgain(t *testing.T) {
+	tr := newTracer(&Node{opts: Options{Core: bft.Config{Members: make([]crypto.PublicKey, 4)}}})
+	client, older, newer := crypto.PublicKey{1}, bft.Digest{1}, bft.Digest{2}
+	tr.mark(client, nil, callTag{id: 7, attempt: 1, arrived: 1}, older)
+	tr.mark(client, nil, callTag{id: 7, attempt: 1, arrived: 1}, newer)
+	if tr.calls[older] != nil || tr.calls[newer] == nil || len(tr.calls) != 1 || tr.order.Len() != 1 {
+		t.Errorf("calls %v, %d in order", tr.calls, tr.order.Len())
+	}
+	frame := []byte("reply")
+	if got := tr.reply(nil, older, frame); !bytes.Equal(got, frame) {
+		t.Errorf("the answer of the older call is reported on: %q", got)
+	}
+	if tr.names[callName{client, 7}] != newer || tr.told(client, 7) == nil {
+		t.Error("the newer call is not known by its name")
+	}
+}
+
 // What is known of a number is of the view in which it was committed, and nothing that comes later changes it.
 func TestTracerViews(t *testing.T) {
 	tr := newTracer(&Node{opts: Options{Core: bft.Config{Members: make([]crypto.PublicKey, 4)}}})
@@ -137,6 +156,17 @@ func TestTracerViews(t *testing.T) {
 	tr.progress([]bft.Progress{{Seq: 5 + numbersTimed, View: 1, Step: bft.StepAccepted}})
 	if tr.newest(bft.Digest{1}) != nil {
 		t.Error("an old number stays")
+	}
+}
+
+// What is looked up for a number is the body that came with its last step: a primary may lie, and have another one committed.
+func TestTracerBodyIsTheLast(t *testing.T) {
+	tr := newTracer(&Node{opts: Options{Core: bft.Config{Members: make([]crypto.PublicKey, 4)}}})
+	for i, s := range []bft.Step{bft.StepAccepted, bft.StepPrepared} {
+		tr.progress([]bft.Progress{{Seq: 5, Step: s, Body: []bft.Digest{{byte(1 + i)}}}})
+	}
+	if tr.newest(bft.Digest{1}) != nil || tr.newest(bft.Digest{2}) == nil {
+		t.Error("the first body is looked up")
 	}
 }
 

@@ -1,6 +1,9 @@
 package kv
 
-import "github.com/baluarte-bft/baluarte/node/app"
+import (
+	"github.com/baluarte-bft/baluarte/bft"
+	"github.com/baluarte-bft/baluarte/node/app"
+)
 
 // Sweeps has a service remove at most n leftovers at a time.
 func Sweeps(m app.StateMachine, n int) { m.(*machine).sweeps = n }
@@ -8,8 +11,11 @@ func Sweeps(m app.StateMachine, n int) { m.(*machine).sweeps = n }
 // OnLeases is how many keys are on leases, or left behind by some.
 func OnLeases(m app.StateMachine) int { return m.(*machine).leases.keys.Len() }
 
-// HistoryRoom is for how many changes the history has memory.
-func HistoryRoom(m app.StateMachine) int { return cap(m.(*machine).history.changes) }
+// EndLeases ends the leases whose time is over, and returns how many changes the history then has.
+func EndLeases(m app.StateMachine, now bft.Time) int {
+	m.(*machine).expire(now)
+	return len(m.(*machine).history.changes)
+}
 
 // Again decodes an operation and encodes what it is.
 func Again(op []byte) ([]byte, error) {
