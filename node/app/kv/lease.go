@@ -180,7 +180,7 @@ func (m *machine) end(id uint64, kind ChangeKind) {
 
 // sweep removes leftovers, at most so many.
 func (m *machine) sweep(most int) {
-	for most > 0 && m.leases.over.Len() > 0 {
+	for n := m.leases.over.Len(); n > 0 && most > 0; n-- { // each of them once
 		id, _, _ := m.leases.over.Min()
 		keys := m.leases.keysOf(id, most)
 		for _, key := range keys {
