@@ -165,6 +165,7 @@ func (r *running) awaitValue(c *client.Client, n int64) {
 // The counter, when replies are lost: exactly once adds exactly N; at most once N or fewer; at least once N or
 // more, and here it is more; maybe promises neither an answer nor anything of what there is without one.
 func TestCounterUnderLostReplies(t *testing.T) {
+	t.Parallel()
 	r := up(t, "--app", "counter")
 	l, direct := newLines(r), r.dial()
 	defer direct.Close()
@@ -204,6 +205,7 @@ func TestCounterUnderLostReplies(t *testing.T) {
 
 // The first failure of a remote call: there is no server, or one of something else. Nothing leaves, and the caller knows.
 func TestNoServer(t *testing.T) {
+	t.Parallel()
 	r := up(t, "--app", "counter")
 	m := *r.manifest()
 	m.Members = slices.Clone(m.Members)
@@ -243,6 +245,7 @@ func TestNoServer(t *testing.T) {
 
 // The second: the request is lost. What is repeated arrives later; what has ended before does not.
 func TestLostRequest(t *testing.T) {
+	t.Parallel()
 	r := up(t, "--app", "counter")
 	l, direct := newLines(r), r.dial()
 	defer direct.Close()
@@ -289,6 +292,7 @@ func TestLostRequest(t *testing.T) {
 // The third: the server crashes. One replica is nothing to anybody; when all do at once, calls wait for them or end, and
 // what each semantics promises still holds.
 func TestServerCrash(t *testing.T) {
+	t.Parallel()
 	r := up(t, "--app", "counter")
 	c := r.dial()
 	defer c.Close()

@@ -269,6 +269,7 @@ func TestPausedPrimary(t *testing.T) {
 // TestManyShells: shells in loops beside each other, with one client key, do not
 // disturb one another, with n from 4 to 7.
 func TestManyShells(t *testing.T) {
+	t.Parallel()
 	const shells, calls = 10, 3
 	for _, n := range []int{4, 5, 6, 7} {
 		t.Run(strconv.Itoa(n), func(t *testing.T) {

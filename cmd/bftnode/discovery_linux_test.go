@@ -106,7 +106,7 @@ func TestDiscoveryByName(t *testing.T) {
 			t.Fatalf("discover lists\n%s", out)
 		}
 	}
-	if _, errs, code := n.send("me", "x", "--fingerprint", evil); code != 1 || !strings.Contains(errs, "name another directory") {
+	if _, errs, code := n.send("me", "x", "--fingerprint", evil); code != 2 || !strings.Contains(errs, "name another directory") {
 		t.Errorf("another fingerprint: exit code %d, %s", code, errs)
 	}
 

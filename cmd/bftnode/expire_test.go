@@ -35,6 +35,7 @@ func (l *lines) far() string {
 // TestExpire: a put of the command line whose owner is killed, and which reaches the replicas late, is executed unless --expire
 // bounds when it may be.
 func TestExpire(t *testing.T) {
+	t.Parallel()
 	r := up(t, "--app", "kv")
 	l, direct := newLines(r), r.dial()
 	defer direct.Close()

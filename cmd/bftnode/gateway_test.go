@@ -105,6 +105,7 @@ func (g *served) wants(method, path, body, want string, headers ...string) {
 // TestGateway: every service over HTTP, with the primary killed in between, a receipt that is checked offline, a request
 // that is repeated after the gateway was killed, and a thousand connections at once.
 func TestGateway(t *testing.T) {
+	t.Parallel()
 	r := up(t, "--app", "kv,echo,calc,counter,files")
 	g := serve(r)
 	content := bytes.Repeat([]byte("a report "), 200_000)

@@ -78,6 +78,7 @@ func (r *running) guarded(h *holder) int {
 // TestLockOfKilledOwner: whoever waits has the lock once its time is over, also when the primary dies with its owner,
 // and also a reader alone sees that it is free.
 func TestLockOfKilledOwner(t *testing.T) {
+	t.Parallel()
 	r := up(t, "--app", "kv")
 	first := r.hold("job")
 	if code := r.guarded(first); code != 0 {
@@ -116,6 +117,7 @@ func TestLockOfKilledOwner(t *testing.T) {
 
 // TestLockOfStoppedOwner: an owner that was stopped for too long has lost the lock. It ends its command and says so.
 func TestLockOfStoppedOwner(t *testing.T) {
+	t.Parallel()
 	r := up(t, "--app", "kv")
 	first := r.hold("job")
 	r.kill(first.cmd.Process.Pid, syscall.SIGSTOP)

@@ -258,6 +258,7 @@ func (r *running) recover(name string, args ...string) (outcome string) {
 // A client is killed with a call on its way, which reaches the replicas long after: what becomes of it is what the client's
 // policy promises.
 func TestKilledClient(t *testing.T) {
+	t.Parallel()
 	r := up(t, "--app", "kv")
 	l, direct := newLines(r), r.dial()
 	defer direct.Close()
@@ -314,6 +315,7 @@ func TestKilledClient(t *testing.T) {
 
 // A client whose owner lives is replaced at once by a strict successor, and not at all by a gentle one.
 func TestLivingClientIsReplaced(t *testing.T) {
+	t.Parallel()
 	r := up(t, "--app", "kv")
 	direct := r.dial()
 	defer direct.Close()

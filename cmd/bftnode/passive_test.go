@@ -16,6 +16,7 @@ import (
 // TestPassivePrimaryKilled: the process that alone executes is killed, several times, at moments that the load decides. Each update is
 // applied once, and a quorum has the same number.
 func TestPassivePrimaryKilled(t *testing.T) {
+	t.Parallel()
 	r := up(t, "--app", "counter-passive,kv")
 	c := r.dial()
 	defer c.Close()

@@ -80,6 +80,7 @@ var differs = regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ|\b[0-9a-f]{64}
 // TestServicesTogether: one cluster hosts all services, and whoever types all that their pages show sees what they show,
 // while for each service the primary is killed, where the page says so and once more.
 func TestServicesTogether(t *testing.T) {
+	t.Parallel()
 	r := up(t, "--app", "kv,echo,calc,counter,files")
 	work := t.TempDir()
 	for _, p := range together {
