@@ -160,9 +160,21 @@ func (r *run) closeClients() {
 	r.clients, r.observer = nil, nil
 }
 
+// askAll asks until all replicas have answered, within scrapeTimeout: one that has just started may not be connected yet.
+func (r *run) askAll(ctx context.Context) ([]replicaReport, int) {
+	until := time.Now().Add(scrapeTimeout)
+	for {
+		replicas, silent := askReplicas(ctx, r.observer, r.cluster)
+		if silent == 0 || ctx.Err() != nil || time.Now().After(until) {
+			return replicas, silent
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // measure puts on the load and fills in the result.
 func (r *run) measure(ctx context.Context) error {
-	replicas, silent := askReplicas(ctx, r.observer, r.cluster)
+	replicas, silent := r.askAll(ctx)
 	if silent > 0 {
 		r.warn("%d of %d replicas did not say how they are before the load", silent, len(replicas))
 	}

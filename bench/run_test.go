@@ -125,7 +125,7 @@ func checkCosts(t *testing.T, res *Result) {
 		return
 	}
 	if len(res.Processes) != 5 || res.CPUMicrosPerOp <= 0 {
-		t.Fatalf("processes %+v, want the load and four replicas", res.Processes)
+		t.Fatalf("processes %+v, want the load and four replicas; warnings %q", res.Processes, res.Warnings)
 	}
 	for _, p := range res.Processes[1:] {
 		if p.CPUSeconds <= 0 || p.Work == nil || p.Work.OpsPerBatch < 1 || p.Work.SignedPerOp <= 0 || p.Work.FsyncsPerOp <= 0 {
